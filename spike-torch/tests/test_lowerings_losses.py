@@ -151,6 +151,19 @@ def test_of_one_place_and_of_nothing_that_counts(reduction: int) -> None:
     check_static(calls_with(ROWS, [(args, {})])[0])
 
 
+@pytest.mark.parametrize("reduction", [NONE, MEAN, SUM])
+def test_of_no_place_and_of_zeros(reduction: int) -> None:
+    """Bits too: the CPU's loss of 0 and of -0."""
+    nothing = (torch.empty(0, 3), torch.empty(0, dtype=torch.int64), None)
+    check_static(calls_with(ROWS, [((*nothing, reduction, -100), {})])[0])
+    x, target = torch.tensor([[0.0, -0.0], [0.0, -0.0]]), torch.tensor([0, 1])
+    truth = ROWS(x, target, None, reduction, -100)
+    made = draw_padded(lambda x, t: ROWS(x, t, None, reduction, -100), x, target)
+    for one, other in zip(map(torch.as_tensor, made), truth):
+        torch.testing.assert_close(one, other)
+        assert torch.equal(one.signbit(), other.signbit())
+
+
 def test_no_limit_at_all() -> None:
     x, wanted = torch.tensor([1.0, -2.0, 0.0, float("nan")]), torch.zeros(4)
     (call,) = calls_with(aten.smooth_l1_loss.default, [((x, wanted, NONE, 0.0), {})])

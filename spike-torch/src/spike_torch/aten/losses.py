@@ -14,6 +14,7 @@ import torch
 from spike_torch.aten.record import Sample, lowering
 from spike_torch.aten.reductions import wide
 from spike_torch.aten.regression import MEAN, NONE, SUM
+from spike_torch.lowering import indexing, moves
 
 if TYPE_CHECKING:
     from spike_torch.lowering.graph import Array, Graph
@@ -24,28 +25,34 @@ def _class_axis(x: Array) -> int:
     return 1 if x.ndim > 1 else 0
 
 
-def _is_target(g: Graph, x: Array, target: Array, ignore_index: int) -> Array:
-    """Booleans: of each place, its class, unless it is ignored."""
+def _classes(g: Graph, x: Array, target: Array, ignore_index: int) -> Array:
+    """s32, beside `x`: of each place its class, -1 if it is ignored."""
     axis = _class_axis(x)
-    wanted = g.insert_ones(target, [axis])
-    classes = g.iota(x.dims, axis, target.dtype)
-    ignored = g.compare(wanted, g.number(ignore_index, target.dtype), "EQ")
-    never = g.number(-1, target.dtype)
-    return g.compare(classes, g.select(ignored, never, wanted), "EQ")
+    ignored = g.compare(target, g.number(ignore_index, target.dtype), "EQ")
+    at = indexing.indices(g, target, x.dims[axis].size, wraps=False)
+    at = g.select(ignored, g.number(-1, torch.int32), at)
+    return g.insert_ones(at, [axis])
 
 
-def _weights(g: Graph, x: Array, weight: Array | None) -> Array:
-    """What each class counts, beside `x`."""
+def _is_class(g: Graph, x: Array, at: Array) -> Array:
+    """Booleans: which places have a class."""
+    return indexing.inside(g, at, x.dims[_class_axis(x)].size)
+
+
+def _picked(g: Graph, x: Array, at: Array) -> Array:
+    """Of each place what its class has. Read there, not looked for among all."""
+    if moves.is_nothing(g, x.sizes):
+        return g.expand(g.number(float("nan"), x.dtype), at.dims)
+    return indexing.read_flat(g, x, indexing.all_places(g, x.dims, _class_axis(x), at))
+
+
+def _counts(g: Graph, weight: Array | None, at: Array, dtype: torch.dtype) -> Array:
+    """What the class of each place counts."""
     if weight is None:
-        return g.number(1, x.dtype)
-    axis = _class_axis(x)
-    return g.insert_ones(g.convert(weight, x.dtype), range(1, x.ndim - axis))
-
-
-def _picked(g: Graph, where: Array, x: Array) -> Array:
-    """Of each place what its class has; 0 if it has none."""
-    chosen = g.select(where, x, g.number(0, x.dtype))
-    return g.sum(chosen, [_class_axis(where)])
+        return g.expand(g.number(1, dtype), at.dims)
+    weight = g.convert(weight, dtype)
+    place = indexing.all_flat_places(g, weight.dims[0], at)
+    return indexing.read_flat(g, weight, place)
 
 
 # -- the negative logarithm of likelihoods ---------------------------------------------
@@ -75,14 +82,14 @@ def nll_loss_forward(
     ignore_index: int,
 ) -> tuple[Array, Array]:
     x = wide(g, self)
-    where = _is_target(g, x, target, ignore_index)
-    counts = _picked(g, where, g.expand(_weights(g, x, weight), x.dims))
-    loss = g.unary("negate", _picked(g, where, x))
-    loss = g.binary("multiply", loss, counts)
+    at = _classes(g, x, target, ignore_index)
+    has_class = _is_class(g, x, at)
+    counts = _counts(g, weight, at, x.dtype)
+    loss = g.binary("multiply", g.unary("negate", _picked(g, x, at)), counts)
     # Not -0, nor NaN of what counts nothing.
-    loss = g.select(
-        _counted(g, where), loss, _without_class(g, x, target, ignore_index)
-    )
+    loss = g.select(has_class, loss, _without_class(g, x, target, ignore_index))
+    counts = g.select(has_class, counts, g.number(0, x.dtype))
+    loss, counts = (g.drop_ones(y, [_class_axis(x)]) for y in (loss, counts))
     total = g.sum(counts, range(counts.ndim))
     if reduction == NONE and x.ndim > 1:
         return g.convert(loss, self.dtype), g.full((), 0, g.results[1].dtype)
@@ -95,12 +102,8 @@ def nll_loss_forward(
 def _without_class(g: Graph, x: Array, target: Array, ignore_index: int) -> Array:
     """What a place has that has no class: 0 if it is ignored, NaN if it should have."""
     ignored = g.compare(target, g.number(ignore_index, target.dtype), "EQ")
-    return g.select(ignored, g.number(0, x.dtype), g.number(float("nan"), x.dtype))
-
-
-def _counted(g: Graph, where: Array) -> Array:
-    """Whether a place has a class."""
-    return g.reduce(where, "or", False, [_class_axis(where)])
+    made = g.select(ignored, g.number(0, x.dtype), g.number(float("nan"), x.dtype))
+    return g.insert_ones(made, [_class_axis(x)])
 
 
 @lowering("nll_loss2d_backward", checks_values=True, samples=_planes_backward)
@@ -121,10 +124,11 @@ def nll_loss_backward(
         grad = g.binary("divide", grad, wide(g, total_weight))
     if grad.ndim and x.ndim > 1:
         grad = g.insert_ones(grad, [1])
-    where = _is_target(g, x, target, ignore_index)
-    own = g.binary("multiply", g.unary("negate", grad), _weights(g, x, weight))
-    zero = g.number(0, x.dtype)
+    at = _classes(g, x, target, ignore_index)
+    own = g.unary("negate", grad)
+    own = g.binary("multiply", own, _counts(g, weight, at, x.dtype))
     other = _without_class(g, x, target, ignore_index)
-    other = g.select(_counted(g, where), zero, other)
-    made = g.select(where, own, g.insert_ones(other, [_class_axis(x)]))
+    other = g.select(_is_class(g, x, at), g.number(0, x.dtype), other)
+    classes = g.iota(x.dims, _class_axis(x), torch.int32)
+    made = g.select(g.compare(classes, at, "EQ"), own, other)
     return g.convert(made, self.dtype)
