@@ -1,17 +1,21 @@
 """torch.compile(backend="nkipy") against "inductor" and eager torch, on the CPU.
 
 Left out, with a line that says so, where torch, spiky or transformers is not installed.
+
+``python -m benchmarks.bench_torch_compile 2x64`` measures that alone; ``--help`` tells
+what else there is.
 """
 
 from __future__ import annotations
 
+import argparse
 import copy
 import json
 import logging
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +32,14 @@ SIZES = {
     (2, 64): {"forward": ("<= 1", "<= 1"), "training": ("<= 1", "<= 1")},
     (4, 256): {"forward": ("<= 1.5", ""), "training": ("<= 2", "")},
 }
+
+
+def _name(layers: int, wide: int) -> str:
+    return f"{layers}x{wide}"
+
+
+#: What there is to measure.
+PARTS = ("call", *(_name(*size) for size in SIZES), "buckets", "first")
 #: Of ten batches, in the buckets 8, 16 and 32.
 BATCHES = (5, 6, 7, 8, 9, 12, 16, 17, 25, 32)
 
@@ -64,7 +76,8 @@ print(json.dumps(took | {{"first": first}}))
 """
 
 
-def main() -> None:
+def main(wanted: Sequence[str] = PARTS) -> None:
+    """Print the tables of what is wanted."""
     if not all(find_spec(name) for name in NEEDED):
         sys.stdout.write("torch.compile: left out, as torch is not all installed\n\n")
         return
@@ -72,13 +85,20 @@ def main() -> None:
     warnings.filterwarnings("ignore", module="torch|transformers")
     with tempfile.TemporaryDirectory() as cache:
         initialize(cache)
-        print_table("Calls of what is compiled (peers as named)", [call_row(cache)])
-        print_table(
-            "GPT-2, batch 4, 64 tokens (peers: inductor and eager, on the CPU)",
-            [row for size in SIZES for row in transformer_rows(*size)],
-        )
-        print_table("Buckets (peers as named)", [buckets_row(), *padding_rows()])
-    print_table("First calls, in a fresh process (peer: from the cache)", first_rows())
+        if "call" in wanted:
+            print_table("Calls of what is compiled (peers as named)", [call_row(cache)])
+        sizes = [size for size in SIZES if _name(*size) in wanted]
+        if sizes:
+            print_table(
+                "GPT-2, batch 4, 64 tokens (peers: inductor and eager, on the CPU)",
+                [row for size in sizes for row in transformer_rows(*size)],
+            )
+        if "buckets" in wanted:
+            rows = [buckets_row(), *padding_rows()]
+            print_table("Buckets (peers as named)", rows)
+    if "first" in wanted:
+        title = "First calls, in a fresh process (peer: from the cache)"
+        print_table(title, first_rows())
 
 
 def initialize(cache: str) -> None:
@@ -311,4 +331,10 @@ def _times(what: str, name: str, peer: str, took: Timings, aim: str) -> Row:
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.bench_torch_compile")
+    parser.add_argument("wanted", nargs="*", help=f"of {', '.join(PARTS)}; else all")
+    arguments = parser.parse_args()
+    unknown = [name for name in arguments.wanted if name not in PARTS]
+    if unknown:
+        parser.error(f"there is no {', '.join(unknown)}, only {', '.join(PARTS)}")
+    main(arguments.wanted or PARTS)
