@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -687,3 +688,20 @@ def test_a_graph_is_on_one_core() -> None:
     ):
         with pytest.raises(Exception, match=r"on one core: got cores \[0, 1\]"):
             compiled(run)(x)
+
+
+@pytest.mark.parametrize("ends", [[0, 2, 2], [0, 2, 2, 6]])
+def test_means_of_bags_on_the_device(ends: list[int]) -> None:
+    # torch's shape rule has other sizes of what is counted there than on the CPU.
+    bags = torch.nn.EmbeddingBag(
+        10, 4, mode="mean", padding_idx=2, include_last_offset=len(ends) == 4
+    )
+    there = deepcopy(bags).to("nkipy")
+    at, starts = torch.tensor([1, 9, 2, 4, 4, 0]), torch.tensor(ends)
+    expected = bags(at, starts)
+    expected.cos().sum().backward()
+    out = torch.compile(there, backend="nkipy")(at.to("nkipy"), starts.to("nkipy"))
+    out.cos().sum().backward()
+    assert out.shape == (3, 4) and out.device.type == "nkipy"
+    torch.testing.assert_close(out.cpu(), expected)
+    torch.testing.assert_close(there.weight.grad.cpu(), bags.weight.grad)

@@ -109,17 +109,22 @@ def embedding_bag(
             rows = g.binary("multiply", rows, by)
         return _sums(g, rows, own, zeros[0]), told, *zeros[2:]
     sizes = _sizes(g, own, zeros[0])
-    if sizes.sizes != zeros[2].sizes:
-        raise Unsupported("returns a count that torch's shape rule has another size of")
-    count = g.convert(sizes, zeros[2].dtype)
     if mode == _MAX:
+        if sizes.sizes != zeros[2].sizes:
+            raise Unsupported(
+                "returns a count that torch's shape rule has another size of"
+            )
+        count = g.convert(sizes, zeros[2].dtype)
         made, places = _greatest(g, rows, own, at, zeros[0])
         return made, told, count, g.convert(places, zeros[3].dtype)
     total = _sums(g, rows, own, zeros[0])
     one = g.number(1, _int)
     by = g.convert(g.binary("maximum", sizes, one), total.dtype)
     mean = g.binary("divide", total, g.insert_ones(by, (1,)))
-    return mean, told, count, count
+    # Elsewhere than on the CPU, torch's shape rule counts the last offset for a bag,
+    # which is empty, and has no places of means.
+    count = g.convert(_sizes(g, own, zeros[2]), zeros[2].dtype)
+    return mean, told, count, count if zeros[3].sizes == count.sizes else zeros[3]
 
 
 def _sizes(g: Graph, bags: Array, like: Array) -> Array:
