@@ -100,9 +100,9 @@ def test_a_size_may_come_of_data(
 
 
 @pytest.mark.slow
-def test_nested_tensors_run_eagerly() -> None:
-    parts = [torch.randn(2, 3), torch.randn(4, 3)]
-    nested = torch.nested.nested_tensor(parts, layout=torch.jagged)
-    with pytest.warns(UserWarning, match=r"aten\.sin.*runs eagerly"):
-        made = compiled(lambda x: x.sin() * 2)(nested)
-    assert_close(made.values(), torch.cat(parts).sin() * 2)
+def test_nested_tensors_of_other_lengths_are_compiled_once() -> None:
+    function = compiled(lambda x: x.sin() * 2, dynamic=True)
+    for lengths in ((2, 4), (1, 3, 5), (7, 0, 2)):
+        parts = [torch.randn(length, 3) for length in lengths]
+        nested = torch.nested.nested_tensor(parts, layout=torch.jagged)
+        assert_close(function(nested).values(), torch.cat(parts).sin() * 2)
