@@ -316,7 +316,8 @@ def test_a_process_ends_in_peace_where(how: str, machine: dict[str, str]) -> Non
 @pytest.mark.slow
 def test_a_process_ends_also_where_threads_compute(machine: dict[str, str]) -> None:
     """As on the CPU: a thread in torch's code that wants Python's lock, while Python
-    ends, is ended by Python, which C++ answers with std::terminate (until Python 3.14).
+    ends, is ended by Python, which C++ answers with std::terminate (until Python 3.14),
+    or Python with an error of its own where the thread was in Python called from C++.
     """
     code = (
         "import threading, time\n"
@@ -330,7 +331,8 @@ def test_a_process_ends_also_where_threads_compute(machine: dict[str, str]) -> N
     assert out == "done\n", err
     if returncode != 0:
         assert returncode == -signal.SIGABRT, err
-        assert "terminate called without an active exception" in err
+        told = ("terminate called without an active", "Python error: PyGILState_Rel")
+        assert any(text in err for text in told)
 
 
 # ---- Threads -------------------------------------------------------------------------
