@@ -255,6 +255,19 @@ def test_a_size_that_torch_has_found_to_be_one() -> None:
         compare(function, run, (numbers(size, 5),))
 
 
+@pytest.mark.slow
+def test_a_size_made_of_one_that_torch_has_found_to_be_one() -> None:
+    def run(x: torch.Tensor) -> torch.Tensor:
+        every = x[1::3].sin()
+        if every.shape[0] == 1:
+            every = torch.cat([every, every * 2, x[:1]])
+        return every.cumsum(0)
+
+    function = dynamic(run)
+    for size in (4, 3, 2):
+        compare(function, run, (numbers(size, 5),))
+
+
 def _several(x: torch.Tensor, y: torch.Tensor) -> Any:
     product = x @ y  # (a, b, c) and (c, d)
     merged = product.reshape(-1, y.shape[1])

@@ -20,13 +20,22 @@ def size_of(size: int | torch.SymInt) -> Size:
     if not isinstance(size, torch.SymInt):
         return int(size)
     node = size.node
-    found = plain(node.shape_env.simplify(node.shape_env.replace(node.expr)))
+    expr = node.shape_env.simplify(node.shape_env.replace(node.expr))
+    if not expr.is_Symbol:
+        expr = expr.xreplace(_found_by_guards(node.shape_env))
+    found = plain(expr)
     if isinstance(found, int) or found.is_Symbol:
         return found
     from torch.fx.experimental.symbolic_shapes import statically_known_true
 
     # A guard that it is 1 replaces no symbol; what torch makes of it has 1 then.
     return 1 if statically_known_true(size == 1) else found
+
+
+def _found_by_guards(shape_env: Any) -> dict[Any, Any]:
+    """Expressions of which a guard says that they are a number."""
+    found = [guard.expr for guard in shape_env.guards if guard.expr.is_Relational]
+    return {e.lhs: e.rhs for e in found if e.rel_op == "==" and e.rhs.is_Integer}
 
 
 def result_of(tensor: torch.Tensor) -> Result:
