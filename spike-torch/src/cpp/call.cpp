@@ -83,6 +83,9 @@ namespace {
 // takes less than to prepare a call for an address that is seldom the same.
 constexpr size_t kMuch = 1 << 18;
 
+// How often a program is loaded for a call, that others unload meanwhile.
+constexpr int kMostLoads = 8;
+
 // Whether any program was.
 bool unload_idle() {
   const nb::gil_scoped_acquire locked;
@@ -422,8 +425,8 @@ std::shared_ptr<const PreparedCall> Call::prepared() {
   const nb::gil_scoped_acquire locked;
   std::shared_ptr<const PreparedCall> made;
   int status = prepare(variant.calls.last().get(), &made);
-  if (status == SPIKE_ERROR) {
-    // The runtime was reset, perhaps: the model has to be loaded again.
+  // The runtime was reset, perhaps: the model has to be loaded again.
+  for (int loads = 0; status == SPIKE_ERROR && loads < kMostLoads; ++loads) {
     variant.release();
     status = prepare(nullptr, &made);
   }
@@ -460,7 +463,8 @@ int Call::execute() {
 
 void Call::run() {
   int status = execute();
-  if (status == SPIKE_ERROR) {  // it was prepared for what is gone
+  // It was prepared for what is gone; another thread may unload it once more meanwhile.
+  for (int loads = 0; status == SPIKE_ERROR && loads < kMostLoads; ++loads) {
     {
       const nb::gil_scoped_acquire locked;
       plan_.variant->release();
