@@ -76,7 +76,7 @@ def dist(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
 def _build(clone: Path, out: Path) -> None:
     for name in in_git(ROOT):
         (clone / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, clone / name)
+        shutil.copy(ROOT / name, clone / name, follow_symlinks=False)
     for_each = [f"--python={path}" for path in pythons.found().values()]
     tool = ["tools/build_wheels.py", *for_each, "--out-dir", out]
     release = [
@@ -124,8 +124,13 @@ NOTICES = {"spike": ["nanobind.txt", "robin-map.txt"]}
 
 def sources_of(member: workspace.Member) -> set[str]:
     """The files in git of a member's packages, as they stand in its wheel."""
-    places = [f"src/{package}" for package in member.packages]
-    return {name.removeprefix("src/") for name in in_git(member.path, *places)}
+    found = set()
+    for name in in_git(member.path, *(f"src/{package}" for package in member.packages)):
+        place = member.path / name
+        below = in_git(place.resolve()) if place.is_dir() else []  # by a link
+        modules = [f"{name}/{inner}" for inner in below if inner.endswith(".py")]
+        found.update(inner.removeprefix("src/") for inner in modules or [name])
+    return found
 
 
 def ours_among_requirements(package: str) -> list[str]:
