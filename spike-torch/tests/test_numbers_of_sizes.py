@@ -40,11 +40,19 @@ def test_places_that_sizes_give() -> None:
         check_function(lambda x: x.roll((x.shape[0] - 10) % 3, 0), x)
 
 
-def test_what_32_bits_may_not_hold_is_left_to_exact_sizes() -> None:
+def test_what_32_bits_may_not_hold_has_64() -> None:
     zeros = torch.zeros(5, dtype=torch.int64)
-    check_function(lambda x: x + x.shape[0] * (1 << 27), zeros)  # 8 of them
-    for each in (1 << 28, -(1 << 28), 1 << 40):
-        with pytest.raises(NeedsExactSize, match="32 bits"):
-            check_function(lambda x, each=each: x + x.shape[0] * each, zeros)
+    for each in (1 << 27, 1 << 28, -(1 << 28), 1 << 40):
+        check_function(lambda x, each=each: x + x.shape[0] * each, zeros)
+    check_function(lambda x: x + x.shape[0] ** 11 // 7, zeros)
+    check_function(lambda x: x + x.shape[0] ** 11, torch.zeros(5))
+
+
+def test_what_no_integer_may_hold_is_left_to_exact_sizes() -> None:
+    zeros = torch.zeros(5, dtype=torch.int64)
+    with pytest.raises(NeedsExactSize, match="64 bits"):
+        check_function(lambda x: x + x.shape[0] ** 22, zeros)
     with pytest.raises(NeedsExactSize, match="32 bits"):
-        check_function(lambda x: x + x.shape[0] ** 11, zeros)
+        check_function(lambda x: x + x.shape[0] ** 11, zeros.int())
+    with pytest.raises(NeedsExactSize, match="32 bits"):
+        check_function(lambda x: x.roll(x.shape[0] * (1 << 28), 0), zeros)

@@ -47,6 +47,21 @@ def test_numbers_may_be_negative() -> None:
         function(x, -(1 << 40))
 
 
+def test_what_is_computed_of_numbers_may_have_more_than_32_bits() -> None:
+    def run(x: torch.Tensor, n: int) -> Any:
+        rows = x.shape[0]
+        return x + n * 2, x + (rows * n) // 1000, x * 1.0 + (n * 3) % 7 - n, -n * x
+
+    function = compiled(run, dynamic=True)
+    x = torch.arange(5)
+    spiky.reset_stats()
+    for n in (3, 1_500_000_000, -1_500_000_000, -(1 << 31)):
+        assert_close(function(x, n), run(x, n), rtol=0, atol=0)
+    assert spiky.get_stats().total_compile_count == 1
+    for n in (4, 1_000_000_000):
+        assert_close(function(x.int(), n), run(x.int(), n), rtol=0, atol=0)
+
+
 def test_sizes_may_come_of_negative_numbers() -> None:
     function = compiled(lambda x, n: x[:n] * 2, dynamic=True)
     with warnings.catch_warnings():

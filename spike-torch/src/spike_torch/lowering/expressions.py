@@ -10,37 +10,45 @@ from functools import reduce
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from nkipy.hlo import dtypes as dt
 from nkipy.hlo.builder import HLOBuilder, Value
 from spike_torch.lowering.errors import NeedsExactSize, Unsupported
 
-#: What a program's integers are smaller than: they are s32.
-LIMIT = 1 << 31
+#: What integers of a dtype are smaller than; a program is given s32.
+LIMITS = {dt.int32: 1 << 31, dt.int64: 1 << 63}
 
 
-def expression(b: HLOBuilder, size: Any, symbol: Callable[[Any], Value]) -> Value:
-    """The value of an expression: s32, or f32 where it is no integer.
+def expression(
+    b: HLOBuilder,
+    size: Any,
+    symbol: Callable[[Any], Value],
+    dtype: np.dtype = dt.int32,
+) -> Value:
+    """The value of an expression: of `dtype`, or f32 where it is no integer.
 
     Raises:
         Unsupported: a function in it has no lowering.
     """
     if size.is_Symbol:
-        return symbol(size)
+        return b.convert(symbol(size), dtype)
     if size.is_Integer:
-        return b.scalar(int(size), dt.int32)
+        return b.scalar(int(size), dtype)
     if size.is_Number:
         return b.scalar(float(size), dt.float32)
     name = type(size).__name__
     if name == "Pow" and _is_natural(size.args[1]):
-        base = expression(b, size.args[0], symbol)
+        base = expression(b, size.args[0], symbol, dtype)
         return reduce(b.multiply, [base] * int(size.args[1]))
     if name in _ROUNDED and type(size.args[0]).__name__ == "IntTrueDiv":
-        above, below = (expression(b, arg, symbol) for arg in size.args[0].args)
+        parts = size.args[0].args
+        above, below = (expression(b, arg, symbol, dtype) for arg in parts)
         return _ROUNDED[name](b, above, below)
     make = _FUNCTIONS.get(name)
     if make is None:
         raise Unsupported(f"computes {size} of sizes, for which there is no lowering")
-    args = [expression(b, arg, symbol) for arg in size.args]
+    args = [expression(b, arg, symbol, dtype) for arg in size.args]
     if any(arg.dtype == dt.float32 for arg in args):
         args = [b.convert(arg, dt.float32) for arg in args]
     if all(arg.is_nonnegative for arg in size.args):
@@ -52,26 +60,35 @@ def _is_natural(size: Any) -> bool:
     return bool(size.is_Integer and size > 0)
 
 
-# -- what 32 bits hold -----------------------------------------------------------------
-def require_fitting(size: Any, buckets: Mapping[Any, int]) -> None:
-    """Refuse an expression of integers in which 32 bits may not hold a value.
+# -- what integers hold ----------------------------------------------------------------
+def fits(size: Any, buckets: Mapping[Any, int], dtype: np.dtype) -> bool:
+    """Whether integers of a dtype hold all that an expression computes.
 
     Args:
         size: the expression.
-        buckets: of each symbol, the largest value that it may have.
+        buckets: of each symbol that is a size, the largest that it may be. Others are
+            numbers, which may be any of s32.
+        dtype: of the integers.
+    """
+    return bool(size.is_Symbol or _greatest(size, buckets) < LIMITS[dtype])
+
+
+def require_fitting(size: Any, buckets: Mapping[Any, int], dtype: np.dtype) -> None:
+    """Refuse an expression of which integers may not hold a value, as of :func:`fits`.
 
     Raises:
         NeedsExactSize: there may be such. A number of exact sizes is torch's own.
     """
-    if _greatest(size, buckets) >= LIMIT:
-        reason = f"computes {size} of sizes, which may be more than 32 bits hold"
+    if not fits(size, buckets, dtype):
+        bits = 8 * dtype.itemsize
+        reason = f"computes {size} of sizes, which may be more than {bits} bits hold"
         raise NeedsExactSize(reason, size)
 
 
 def _greatest(size: Any, buckets: Mapping[Any, int]) -> float:
     """What no absolute value in an expression exceeds; 0 of what is no integer."""
     if size.is_Symbol:
-        return buckets.get(size, 0)
+        return buckets.get(size, LIMITS[dt.int32] if size.is_integer else 0)
     if size.is_Integer:
         return abs(int(size))
     name = type(size).__name__

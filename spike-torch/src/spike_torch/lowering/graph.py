@@ -159,7 +159,9 @@ class Graph:
             value = self.sizes.of(value)
         if isinstance(value, (bool, int, float)):
             return Array(scalars.constant(self.b, value, hlo_dtype(dtype)), ())
-        return Array(self.b.convert(self.size(value), hlo_dtype(dtype)), ())
+        made = hlo_dtype(dtype)
+        is_wide = made == dt.int64 or dtype.is_floating_point
+        return Array(self.b.convert(self._value(value, is_wide), made), ())
 
     def size(self, size: Size) -> Value:
         """A size as a scalar: s32, as the program's input has them; f32 if no int."""
@@ -168,11 +170,18 @@ class Graph:
             return self.b.scalar(size, dt.int32)
         if isinstance(size, float):  # of exact sizes
             return self.b.scalar(size, dt.float32)
-        found = self._numbers.get(size)
+        return self._value(size)
+
+    def _value(self, size: Size, may_be_wide: bool = False) -> Value:
+        """An expression as a scalar: s32, if that may be and is needed s64."""
+        buckets = self.sizes.buckets
+        is_wide = may_be_wide and not expressions.fits(size, buckets, dt.int32)
+        dtype = dt.int64 if is_wide else dt.int32
+        found = self._numbers.get((size, dtype))
         if found is None:
-            expressions.require_fitting(size, self.sizes.buckets)
-            found = expressions.expression(self.b, size, self._symbol)
-            self._numbers[size] = found
+            expressions.require_fitting(size, buckets, dtype)
+            found = expressions.expression(self.b, size, self._symbol, dtype)
+            self._numbers[size, dtype] = found
         return found
 
     def _symbol(self, symbol: Any) -> Value:
