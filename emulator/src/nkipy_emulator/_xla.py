@@ -637,6 +637,8 @@ UNFUSED = (
 )
 #: Makes one function of a small loop and its body, by code that knows no barriers.
 _HOISTING = "small-while-loop-hoisting"
+#: Divides loops among threads.
+_SHARING = "cpu-parallel-task-assigner"
 #: Compiles small modules in half the time.
 FAST_COMPILE: tuple[tuple[str, bool | str], ...] = (
     ("xla_cpu_use_fusion_emitters", False),
@@ -658,18 +660,22 @@ class Care(NamedTuple):
         fuse: whether chains of instructions are in one loop.
         optimization: how much LLVM does to make code fast, from 0 to 3.
         hoist: whether small loops are one function each. None may have a barrier then.
+        share: whether threads share loops.
     """
 
     fast_compile: bool = False
     fuse: bool = True
     optimization: int = OPTIMIZATION
     hoist: bool = True
+    share: bool = True
 
     def overrides(self) -> list[tuple[str, bool | str | int]]:
         """The options of XLA's that say so."""
         *exact, (disabled, passes) = EXACT if self.fuse else UNFUSED
         found: list[tuple[str, bool | str | int]] = list(exact)
-        found.append((disabled, passes if self.hoist else f"{passes},{_HOISTING}"))
+        unwanted = ((self.hoist, _HOISTING), (self.share, _SHARING))
+        passes = ",".join([str(passes), *(name for has, name in unwanted if not has)])
+        found.append((disabled, passes))
         found += FAST_COMPILE if self.fast_compile else ()
         found.append(("xla_backend_optimization_level", self.optimization))
         return found

@@ -11,6 +11,7 @@ from math import prod
 from nkipy.hlo.ir import HLOModule
 from nkipy.hlo.rewrites.lending import controlled
 from nkipy_emulator import _xla
+from nkipy_emulator.loop_work import has_long_loops
 from nkipy_emulator.program_size import (
     has_odd_loops,
     has_seams,
@@ -49,7 +50,8 @@ def care_for(
     elif has_seams(prepared):
         optimization = _xla.MOST_OPTIMIZATION
     hoist = not _has_barriers_in_loops(prepared)
-    return _xla.Care(fast, _can_fuse(module), optimization, hoist)
+    share = has_long_loops(prepared)
+    return _xla.Care(fast, _can_fuse(module), optimization, hoist, share)
 
 
 def _can_fuse(module: HLOModule) -> bool:
