@@ -137,6 +137,12 @@ def narrow_products(count: int) -> tuple[Kernel, tuple[np.ndarray, ...]]:
     return np.matmul, (_normal(8, n), _normal(n, n))
 
 
+def products_of_few_terms(count: int) -> tuple[Kernel, tuple[np.ndarray, ...]]:
+    """Of 64 terms each, with four times as many columns as rows."""
+    rows = round((count / 256) ** 0.5)
+    return np.matmul, (_normal(rows, 64), _normal(64, 4 * rows))
+
+
 def products_in_place(count: int) -> tuple[Kernel, tuple[np.ndarray, ...]]:
     """Of a slice by a transpose."""
     n = round(count ** (1 / 3))
@@ -164,6 +170,7 @@ KINDS: Mapping[str, Callable[[int], tuple[Kernel, tuple[np.ndarray, ...]]]] = (
             "plain": plain,
             "products": products,
             "products in place": products_in_place,
+            "products of few terms": products_of_few_terms,
             "products of vectors": products_of_vectors,
             "rings": rings,
             "rows": rows,
@@ -183,6 +190,7 @@ PRODUCTS: Mapping[str, tuple[tuple[int, ...], float]] = MappingProxyType(
         "narrow products": (_LARGE, MARGIN),
         "products": ((1 << 9, 1 << 12, 1 << 15, 1 << 18), 1.03),
         "products in place": (_LARGE, 1.05),
+        "products of few terms": (_LARGE, MARGIN),
         "products of vectors": ((1 << 12, 1 << 14, 1 << 16, 1 << 18, 1 << 22), MARGIN),
     }
 )

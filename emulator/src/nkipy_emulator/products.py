@@ -28,9 +28,14 @@ _DTYPES = (float32, float64)
 _OF_ONE_CALL = 1 << 18
 #: Rows, columns and terms of a larger product that is not narrow.
 _LEAST_SIDE = 64
+#: Terms of a product whose columns are many: so many times as many.
+_FEW_TERMS, _MANY_COLUMNS = 128, 3
 #: Multiplications of one from which on XLA's is as fast as one of blocks, or faster:
 #: it packs operands for all of it (measured at 256 to 1,000 rows, columns and terms).
 _LEAST_OF_XLA = 1 << 25
+_KINDS_FOR_XLA = frozenset(
+    {"large products", "products in place", "products of few terms"}
+)
 
 
 class MatrixProduct(NamedTuple):
@@ -59,15 +64,19 @@ class MatrixProduct(NamedTuple):
     @property
     def kind(self) -> str:
         """What the table of calls has it under (:mod:`nkipy_emulator.fast_calls`)."""
-        _, rows, columns, terms = self.sizes
+        batch, rows, columns, terms = self.sizes
         if min(rows, columns) == 1:
             return "products of vectors"
         if rows * columns * terms <= _OF_ONE_CALL:
             return "products"
         if min(rows, columns, terms) < _LEAST_SIDE:
             return "narrow products"
-        is_in_place = self._is_square_of_one or self._is_of_parts
-        return "products in place" if is_in_place else "large products"
+        if self._is_square_of_one or self._is_of_parts:
+            return "products in place"
+        is_of_few_terms = terms <= _FEW_TERMS and columns >= _MANY_COLUMNS * terms
+        if batch == 1 and is_of_few_terms and self.left[-1] == 1:
+            return "products of few terms"
+        return "large products"
 
     @property
     def multiplications(self) -> int:
@@ -77,7 +86,7 @@ class MatrixProduct(NamedTuple):
     @property
     def is_for_xla(self) -> bool:
         """Whether it is so large that blocks of it gain nothing."""
-        if self.kind not in ("products in place", "large products"):
+        if self.kind not in _KINDS_FOR_XLA:
             return False
         return prod(self.sizes[1:]) >= _LEAST_OF_XLA and not self._is_square_of_one
 

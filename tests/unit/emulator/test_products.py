@@ -362,3 +362,22 @@ def test_large_ones_are_xlas_but_for_a_matrix_by_its_own_transpose(n, sent):
     module = make_module(body, *[np.zeros((s, s), np.float32) for s in sizes])
     assert calls(module, "alone") == sent
     assert calls(module, "always") == 3
+
+
+@pytest.mark.parametrize(
+    ("shapes", "contracting", "batch", "sent"),
+    [
+        (((256, 64), (64, 192)), ((1,), (0,)), ((), ()), 1),
+        (((256, 64), (192, 64)), ((1,), (1,)), ((), ()), 1),
+        (((256, 64), (64, 191)), ((1,), (0,)), ((), ()), 0),
+        (((64, 256), (64, 192)), ((0,), (0,)), ((), ()), 0),
+        (((128, 64), (64, 192)), ((1,), (0,)), ((), ()), 0),
+        (((2, 256, 64), (2, 64, 192)), ((2,), (1,)), ((0,), (0,)), 0),
+        (((2048, 128), (128, 384)), ((1,), (0,)), ((), ()), 0),
+        (((256, 129), (129, 400)), ((1,), (0,)), ((), ()), 0),
+    ],
+)
+def test_products_of_few_terms_and_many_columns(shapes, contracting, batch, sent):
+    x, y = (np.zeros(shape, np.float32) for shape in shapes)
+    module = make_module(lambda b, x, y: dot(b, x, y, contracting, batch), x, y)
+    assert calls(module, "auto") == sent
