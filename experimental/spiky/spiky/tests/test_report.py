@@ -50,6 +50,28 @@ def test_it_is_called_as_torchs_is(seen: list[dict[str, Any]]) -> None:
         spiky.explain(3)  # type: ignore[arg-type]
 
 
+@pytest.mark.smoke
+def test_its_text_is_written_once(
+    seen: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A session shows the report's repr below it, which is short."""
+    told = spiky.explain(double, torch.ones(3))
+    assert capsys.readouterr().out == f"{told}\n"
+    assert str(told).startswith("1 graph\nforward: 1 part compiled, 0 eager\n")
+    assert repr(told) == "<1 graph: 1 part compiled, 0 eager>"
+
+
+def test_nothing_is_written_where_the_model_raises(
+    seen: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refusing(x: torch.Tensor) -> torch.Tensor:
+        raise ArithmeticError("the model's own")
+
+    with pytest.raises(ArithmeticError, match="the model's own"):
+        spiky.explain(refusing)(torch.ones(3))
+    assert capsys.readouterr().out == ""
+
+
 def test_it_can_be_asked_any_number_of_times(seen: list[dict[str, Any]]) -> None:
     """It neither finds what it compiled before, nor reaches torch's limit by it."""
     for _ in range(12):
@@ -99,23 +121,21 @@ def test_its_text_has_all_of_it() -> None:
         [ExactSize(sort, "s1", "its result depends on the size")],
         ["pipelined: calls are synchronous"],
     )
-    assert (
-        str(spiky.Report([graph]))
-        == repr(spiky.Report([graph]))
-        == (
-            "1 graph\n"
-            "backward: 1 part compiled, 1 eager\n"
-            "  compiled, 2 operations\n"
-            "    aten.mm    m.py:3: x @ w\n"
-            "    aten.mm    m.py:3: x @ w\n"
-            "  eager, 1 operation (it has no lowering)\n"
-            "    aten.sort\n"
-            "  buckets of s0: 8, 16\n"
-            "  masked along s0 by 0: aten.mm    m.py:3: x @ w\n"
-            "  exact size of s1: aten.sort\n"
-            "    its result depends on the size\n"
-            "  note: pipelined: calls are synchronous"
-        )
+    told = spiky.Report([graph])
+    assert repr(told) == "<1 graph: 1 part compiled, 1 eager>"
+    assert str(told) == (
+        "1 graph\n"
+        "backward: 1 part compiled, 1 eager\n"
+        "  compiled, 2 operations\n"
+        "    aten.mm    m.py:3: x @ w\n"
+        "    aten.mm    m.py:3: x @ w\n"
+        "  eager, 1 operation (it has no lowering)\n"
+        "    aten.sort\n"
+        "  buckets of s0: 8, 16\n"
+        "  masked along s0 by 0: aten.mm    m.py:3: x @ w\n"
+        "  exact size of s1: aten.sort\n"
+        "    its result depends on the size\n"
+        "  note: pipelined: calls are synchronous"
     )
 
 

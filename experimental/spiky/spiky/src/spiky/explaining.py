@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from inspect import getclosurevars
@@ -18,7 +19,7 @@ def explain(f: Callable[..., Any], *extra_args: Any, **extra_kwargs: Any) -> Any
     """Compile a model anew, run it once, and tell what became of it.
 
     Called as ``torch._dynamo.explain`` is: ``explain(model)(x)``, or
-    ``explain(model, x)``. ``print`` shows what it returns.
+    ``explain(model, x)``. Writes the report's text to ``sys.stdout``.
 
     Args:
         f: a module or a function; or what :func:`spiky.compile`, or torch.compile with
@@ -54,6 +55,7 @@ def _explained(
             return nkipy(gm, inputs, options=asked.options)
 
         compile_apart(asked.model, compile_and_tell, asked.dynamic)(*args, **kwargs)
+    sys.stdout.write(f"{report}\n")
     return report
 
 

@@ -126,7 +126,7 @@ class GraphBreak:
 
 @dataclass(repr=False)
 class Report:
-    """What :func:`spiky.explain` found; its text has all of it.
+    """What :func:`spiky.explain` found; its text, which that writes, has all of it.
 
     Attributes:
         graphs: in the order in which they were compiled.
@@ -147,12 +147,14 @@ class Report:
         return [p for graph in self.graphs for p in graph.parts if not p.is_compiled]
 
     def __repr__(self) -> str:
-        """The text, as it is what an interactive session shows."""
-        return str(self)
+        """A line, which an interactive session shows below what explain has written."""
+        graphs = _count(len(self.graphs), "graph")
+        compiled = _count(len(self.compiled_parts), "part")
+        return f"<{graphs}: {compiled} compiled, {len(self.eager_parts)} eager>"
 
     def __str__(self) -> str:
         breaks = (f"graph break: {b.reason}\n  {b.line}" for b in self.breaks)
-        title = f"{_count(len(self.graphs), 'graph')}"
+        title = _count(len(self.graphs), "graph")
         return "\n".join((title, *map(str, self.graphs), *breaks))
 
 
