@@ -5,12 +5,15 @@
 The model has no collective: each rank computes with numbers of its own.
 """
 
+import argparse
+
 import torch
 import torch.distributed as dist
 import torch.nn as nn
 
 from spiky.torch import get_nkipy_backend_config, init_nkipy_backend
 
+argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0]).parse_args()
 dist.init_process_group("gloo")
 init_nkipy_backend()  # rank, world_size auto-detected from dist
 

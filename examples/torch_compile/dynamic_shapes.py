@@ -6,12 +6,15 @@ Each size runs the program of its bucket, a power of two. What a bucket has beyo
 batch does not reach the result.
 """
 
+import argparse
+
 import torch
 import torch.nn as nn
 
 import spiky
 from spiky.torch import init_nkipy_backend
 
+argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0]).parse_args()
 init_nkipy_backend()
 
 model = nn.Linear(32, 64, bias=False)

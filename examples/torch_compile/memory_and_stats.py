@@ -3,12 +3,15 @@
 python examples/torch_compile/memory_and_stats.py
 """
 
+import argparse
+
 import torch
 import torch.nn as nn
 
 import spiky
 from spiky.torch import init_nkipy_backend
 
+argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0]).parse_args()
 init_nkipy_backend()
 compiled = torch.compile(nn.Linear(32, 64).nkipy(), backend="nkipy", dynamic=True)
 with torch.no_grad():

@@ -3,12 +3,15 @@
 Results stay on the core, as large as their bucket, and go into the next layer so.
 """
 
+import argparse
+
 import torch
 import torch.nn as nn
 
 import spiky
 from spiky.torch import init_nkipy_backend
 
+argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0]).parse_args()
 init_nkipy_backend()
 
 model = nn.Linear(32, 64, bias=False)

@@ -1,10 +1,13 @@
 """A linear layer, compiled for a core: python examples/torch_compile/quickstart.py"""
 
+import argparse
+
 import torch
 import torch.nn as nn
 
 from spiky.torch import init_nkipy_backend
 
+argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0]).parse_args()
 init_nkipy_backend(nkipy_cache="./nkipy_cache")
 
 model = nn.Linear(32, 64, bias=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,10 +23,15 @@ needs_spiky = pytest.mark.skipif(
     not HAS_TORCH or find_spec("spiky") is None, reason="needs torch and spiky"
 )
 COMPILING = EXAMPLES / "torch_compile"
+COMPILING_PROGRAMS = [
+    path
+    for path in sorted(COMPILING.glob("*.py"))
+    if path.stem not in ("__init__", "models")
+]
 #: Runs a program in a folder, where it may write.
 IN_FOLDER = (
-    "import os, runpy, sys; os.chdir(sys.argv[1]); "
-    "runpy.run_path(sys.argv[2], run_name='__main__')"
+    "import os, runpy, sys; os.chdir(sys.argv[1]); del sys.argv[:2]; "
+    "runpy.run_path(sys.argv[0], run_name='__main__')"
 )
 TORCH_PROGRAMS = ("examples/torch_digits", "examples/playground/torch_device.py")
 
@@ -178,6 +184,20 @@ def test_torch_networks_reach_95_percent_and_the_curves_agree(name, request, tmp
 )
 def test_first_steps_with_torch_compile(program, said, tmp_path):
     assert said in run("-c", IN_FOLDER, str(tmp_path), f"{COMPILING}/{program}.py")
+
+
+@pytest.mark.slow
+@needs_spiky
+@pytest.mark.parametrize("program", COMPILING_PROGRAMS, ids=lambda p: p.stem)
+def test_programs_with_torch_compile_say_what_they_do(program, monkeypatch, capsys):
+    for argument, status in (("--help", 0), ("--nothing", 2)):
+        monkeypatch.setattr("sys.argv", [program.name, argument])
+        with pytest.raises(SystemExit) as end:
+            runpy.run_path(str(program), run_name="__main__")
+        assert end.value.code == status
+    written = capsys.readouterr()
+    assert written.out.startswith(f"usage: {program.name} [-h]")
+    assert written.err.endswith("error: unrecognized arguments: --nothing\n")
 
 
 @pytest.mark.slow
