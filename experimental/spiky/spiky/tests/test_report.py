@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -111,8 +112,30 @@ def test_it_tells_where_python_goes_on(seen: list[dict[str, Any]]) -> None:
     assert f"graph break: {told.breaks[0].reason}" in str(told)
 
 
+def test_lines_of_a_notebook_are_those_of_its_cells(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def named(file: str) -> tuple[str, str] | None:
+        return ("Cell", "In[3]") if file == __file__ else None
+
+    shell = SimpleNamespace(compile=SimpleNamespace(format_code_name=named))
+    monkeypatch.setattr("nkipy.hlo.notebook.active_shell", lambda: shell)
+
+    def run(x: torch.Tensor) -> torch.Tensor:
+        x = torch.linalg.qr(x + 1)[0]
+        torch._dynamo.graph_break()
+        return x * 2
+
+    first = run.__code__.co_firstlineno
+    with pytest.warns(UserWarning, match=rf"^Cell In\[3\], line {first + 1}: .*eager"):
+        told = spiky.explain(run)(torch.ones(3, 3))
+    lines = [o.line for part in told.compiled_parts for o in part.operations]
+    assert lines == [f"Cell In[3], line {first + n}" for n in (1, 3)]
+    assert told.breaks[0].line == f"Cell In[3], line {first + 2}"
+
+
 def test_its_text_has_all_of_it() -> None:
-    mm, sort = Operation("aten.mm", "m.py:3: x @ w"), Operation("aten.sort")
+    mm, sort = Operation("aten.mm", "m.py:3"), Operation("aten.sort")
     graph = GraphReport(
         "backward",
         [Part(True, (mm, mm)), Part(False, (sort,), "it has no lowering")],
@@ -127,12 +150,12 @@ def test_its_text_has_all_of_it() -> None:
         "1 graph\n"
         "backward: 1 part compiled, 1 eager\n"
         "  compiled, 2 operations\n"
-        "    aten.mm    m.py:3: x @ w\n"
-        "    aten.mm    m.py:3: x @ w\n"
+        "    aten.mm    m.py:3\n"
+        "    aten.mm    m.py:3\n"
         "  eager, 1 operation (it has no lowering)\n"
         "    aten.sort\n"
         "  buckets of s0: 8, 16\n"
-        "  masked along s0 by 0: aten.mm    m.py:3: x @ w\n"
+        "  masked along s0 by 0: aten.mm    m.py:3\n"
         "  exact size of s1: aten.sort\n"
         "    its result depends on the size\n"
         "  note: pipelined: calls are synchronous"

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from nkipy.hlo.notebook import place
 from spiky.compiled_model import CompiledModel, compile_apart
 from spiky.report import GraphBreak, Report, collected
 from spiky.torch._backend import nkipy
@@ -63,7 +64,7 @@ def _note_break(report: Report, gm: torch.fx.GraphModule) -> None:
     reason = getattr(gm, "compile_subgraph_reason", None)
     if reason is not None and reason.graph_break:
         stack = reason.user_stack
-        line = f"{stack[-1].filename}:{stack[-1].lineno}" if stack else ""
+        line = place(stack[-1].filename, stack[-1].lineno) if stack else ""
         report.breaks.append(GraphBreak(str(reason.reason), line))
 
 

@@ -88,7 +88,7 @@ def _lower(
     g: Graph, query: Array, key: Array, value: Array, is_causal: bool, scale: Any
 ) -> tuple[Array, Array]:
     location = g.b.current_source_location
-    where = f"{location[0]}:{location[1]}: " if location else ""
+    where = f"{location}: " if location else ""
     shapes = ", ".join(x.value.shape_text() for x in (query, key, value))
     try:
         call = _Call(query, key, value, is_causal, _scale(scale, query))

@@ -249,7 +249,7 @@ class _Call:
 
     def _error(self, text: str) -> KernelError:
         location = self.g.b.current_source_location
-        where = f"{location[0]}:{location[1]}: " if location else ""
+        where = f"{location}: " if location else ""
         return KernelError(f"{where}{self.operation.name}: {text}")
 
 

@@ -14,7 +14,8 @@ class Operation:
 
     Attributes:
         name: torch's, such as ``"aten.mm.default"``.
-        line: where the user has written it, ``"model.py:12: x = f(x)"``; may be empty.
+        line: where the user has written it, ``"model.py:12"``, or ``"Cell In[3], line
+            2"`` of a notebook; may be empty.
     """
 
     name: str

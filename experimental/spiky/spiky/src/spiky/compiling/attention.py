@@ -57,7 +57,7 @@ def use_flash_attention(gm: fx.GraphModule) -> list[str]:
         why = _missing() or _replaced(module, node)
         if why is not None:
             location = location_of(node)
-            where = f"{location.filename}:{location.line}: " if location else ""
+            where = f"{location}: " if location else ""
             notes.append(f"flash_attention: {where}not by the kernel: {why}")
     return list(dict.fromkeys(notes))
 

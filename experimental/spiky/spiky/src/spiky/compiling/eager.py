@@ -46,7 +46,7 @@ class EagerOperators:
             causes = list(calls)[:1]
         for node in causes:
             name, location = operator_of(node), location_of(node)
-            where = f"{location.filename}:{location.line}: " if location else ""
+            where = f"{location}: " if location else ""
             text = f"{where}{name} {refused[node]}"
             if self._is_error:
                 raise UnsupportedOperationError(text)

@@ -30,5 +30,5 @@ def told(error: Any) -> str:
     if node is None:
         return str(error)
     location = location_of(node)
-    where = f" ({location.filename}:{location.line})" if location else ""
+    where = f" ({location})" if location else ""
     return f"{node.target} {error}{where}"

@@ -17,9 +17,7 @@ from spiky.report import ExactSize, GraphReport, Mask, Operation, Part
 
 def operation_of(node: fx.Node) -> Operation:
     """A node as reports have it."""
-    location = location_of(node)
-    line = f"{location.filename}:{location.line}" if location else ""
-    return Operation(operator_of(node), line)
+    return Operation(operator_of(node), str(location_of(node) or ""))
 
 
 def tell_parts(
