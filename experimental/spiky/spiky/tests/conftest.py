@@ -15,6 +15,7 @@ collect_ignore_glob = [] if _IS_THERE else ["test_*.py"]
 if _IS_THERE:
     import torch
 
+    from spike_torch import programs
     from spiky.torch import init_nkipy_backend, reset_nkipy_backend
 
     if "PYTEST_XDIST_WORKER" in os.environ:  # each worker would use all processors
@@ -32,3 +33,10 @@ if _IS_THERE:
     def backend() -> None:
         """The backend, set up as by default."""
         init_nkipy_backend()
+
+    @pytest.fixture
+    def filled_padding() -> Iterator[None]:
+        """Padding holds NaN, or -1 of what has none: who reads it would spread it."""
+        programs.fill_padding(True)
+        yield
+        programs.fill_padding(False)

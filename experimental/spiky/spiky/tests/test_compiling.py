@@ -19,7 +19,6 @@ from torch.testing import assert_close
 import spiky
 from spiky.compiling import graphs
 from spiky.errors import UnsupportedOperationError
-from spiky.markers import NAME
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -103,14 +102,6 @@ def test_what_forward_keeps_is_not_transposed_in_memory() -> None:
         compiled(function)(*given)
     turned = [x for x in kept if not x.is_contiguous()]
     assert turned and all(x.t().is_contiguous() for x in turned)
-
-
-def test_marking_is_an_operator_as_torch_wants_it() -> None:
-    x = torch.randn(3, 2, requires_grad=True)
-    operator = torch.ops.nkipy.mark_subgraph_identity.default
-    assert operator.name() == NAME
-    torch.library.opcheck(operator, (x,))
-    torch.library.opcheck(operator, (torch.randn(4, 2).t(),))
 
 
 def test_a_last_compilation_is_told() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -14,23 +13,14 @@ from torch.testing import assert_close
 from torch.utils.checkpoint import checkpoint
 
 import spiky
-from spike_torch import programs
 from spiky import flash_attention
 from spiky.compiling import attention as graphs
 
-pytestmark = pytest.mark.usefixtures("backend", "filled")
+pytestmark = pytest.mark.usefixtures("backend", "filled_padding")
 #: Slow, and much like others.
 MORE = (pytest.mark.slow, pytest.mark.exhaustive)
 OPTIONS = {"flash_attention": True, "unsupported": "error"}
 BY_KERNEL, NOT = " by the kernel", ": not by the kernel: "
-
-
-@pytest.fixture
-def filled() -> Iterator[None]:
-    """Padding is NaN."""
-    programs.fill_padding(True)
-    yield
-    programs.fill_padding(False)
 
 
 def compiled(function: Any, dynamic: bool | None = None) -> Any:

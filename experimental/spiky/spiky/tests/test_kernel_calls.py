@@ -15,7 +15,6 @@ import torch
 from neuronxcc.nki import jit as first_generation_jit
 
 from nkipy.hlo.kernel_languages import language
-from spike_torch import programs
 from spiky import NKIOpRegistry
 from spiky.errors import KernelError
 from spiky.torch import init_nkipy_backend
@@ -325,6 +324,7 @@ def test_a_kernel_that_is_called_ends_a_graph(made: Any) -> None:
         whole(x)
 
 
+@pytest.mark.usefixtures("filled_padding")
 @pytest.mark.parametrize(
     ("device", "padding"),
     [
@@ -343,16 +343,12 @@ def test_results_beside_an_argument_that_is_written(device: str, padding: Any) -
         return double.sum(0), triple * total
 
     run = torch.compile(function, backend="nkipy", fullgraph=True, dynamic=True)
-    programs.fill_padding(True)
-    try:
-        for size in (5, 7):
-            x, total = torch.randn(2, size, 8)
-            own = total.clone().to(device)
-            made = [value.cpu() for value in run(x.to(device), own)]
-            torch.testing.assert_close(made, list(function(x, total)))
-            torch.testing.assert_close(own.cpu(), total)
-    finally:
-        programs.fill_padding(False)
+    for size in (5, 7):
+        x, total = torch.randn(2, size, 8)
+        own = total.clone().to(device)
+        made = [value.cpu() for value in run(x.to(device), own)]
+        torch.testing.assert_close(made, list(function(x, total)))
+        torch.testing.assert_close(own.cpu(), total)
 
 
 def test_an_output_of_several_takes_the_memory_of_an_argument() -> None:

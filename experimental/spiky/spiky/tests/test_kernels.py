@@ -10,6 +10,7 @@ import torch
 
 import spiky
 from spiky import NKIOpRegistry
+from spiky.markers import NAME
 
 
 @pytest.fixture(autouse=True)
@@ -98,7 +99,10 @@ def test_a_marker_is_an_identity_with_a_gradient(marked: Any, device: str) -> No
 
 def test_a_marker_is_an_operator_as_torch_has_them() -> None:
     x = torch.randn(2, 3, requires_grad=True)
-    torch.library.opcheck(torch.ops.nkipy.mark_subgraph_identity.default, (x,))
+    operator = torch.ops.nkipy.mark_subgraph_identity.default
+    assert operator.name() == NAME
+    torch.library.opcheck(operator, (x,))
+    torch.library.opcheck(operator, (torch.randn(4, 2).t(),))
     assert torch.autograd.gradcheck(
         spiky.mark_subgraph_identity, x.detach().double().requires_grad_()
     )

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-import spike_torch.programs
 import spiky
 from nkipy.testing import run_python
 from spiky.torch import init_nkipy_backend
@@ -155,14 +154,6 @@ def test_losses_of_training_are_those_of_eager(
 
 
 # -- sizes -----------------------------------------------------------------------------
-@pytest.fixture
-def filled_padding() -> Iterator[None]:
-    """Padding holds NaN, which any operation that read it would spread."""
-    spike_torch.programs.fill_padding(True)
-    yield
-    spike_torch.programs.fill_padding(False)
-
-
 @pytest.mark.usefixtures("filled_padding")
 @pytest.mark.parametrize("name", ["gpt2", _slow("llama"), _slow("bert")])
 def test_texts_of_any_length_take_a_few_buckets(name: str) -> None:

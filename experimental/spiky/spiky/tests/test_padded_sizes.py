@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,18 +12,9 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 import spiky
-from spike_torch import programs
 
-pytestmark = pytest.mark.usefixtures("backend", "filled")
+pytestmark = pytest.mark.usefixtures("backend", "filled_padding")
 Function = Callable[..., Any]
-
-
-@pytest.fixture
-def filled() -> Iterator[None]:
-    """Padding is NaN, or -1 of what has none."""
-    programs.fill_padding(True)
-    yield
-    programs.fill_padding(False)
 
 
 def numbers(*sizes: int) -> torch.Tensor:

@@ -6,7 +6,7 @@ Numbers on the CPU are the truth. Padding is filled with NaN.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,9 @@ from torch import nn
 from torch.nn import functional
 
 import spiky
-from spike_torch import programs
 from spiky.torch import init_nkipy_backend, reset_nkipy_backend
 
-
-@pytest.fixture(autouse=True)
-def ready(backend: None) -> Iterator[None]:
-    programs.fill_padding(True)
-    yield
-    programs.fill_padding(False)
+pytestmark = pytest.mark.usefixtures("backend", "filled_padding")
 
 
 def compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:

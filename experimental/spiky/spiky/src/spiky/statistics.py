@@ -1,11 +1,11 @@
-"""What compiled functions have done in this process."""
+"""What compiled functions have done in this process: spike-torch counts it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from spiky import _statistics
+from spike_torch import programs
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,17 @@ class RuntimeStats:
 
 def get_stats() -> RuntimeStats:
     """What compiled functions have done up to now: later calls do not change it."""
-    return RuntimeStats(**_statistics.read())
+    found = programs.get_stats()
+    hits = found["bucket_hits"].items()
+    return RuntimeStats(
+        **{**found, "bucket_hits": {_bucket(key): count for key, count in hits}}
+    )
+
+
+def _bucket(key: tuple[int, ...]) -> int | tuple[int, ...]:
+    return key[0] if len(key) == 1 else key
 
 
 def reset_stats() -> None:
     """Begin to count at 0."""
-    _statistics.reset()
+    programs.reset_stats()
