@@ -14,10 +14,11 @@ from torch.utils import _pytree as pytree
 from nkipy.compiler.build import BuildOptions, build
 from nkipy.execution import simulate
 from spike_torch.aten import OPERATORS, Operator
-from spike_torch.lowered.operation import Program, lower_operation
 from spike_torch.lowering import Array, Graph, Sizes
+from spike_torch.lowering.graph import SIZES
 from spike_torch.lowering.sizes import product
 
+from .lowered_operation import Program, lower_operation
 from .lowering_cases import Call, _compare, _cut, _fake, _padded, _symbols
 from .op_samples import tensors
 
@@ -118,7 +119,7 @@ def check_every_size(
             for i, (t, a) in enumerate(zip(given, program.inputs, strict=True))
         }
         actual = np.full(len(symbols), size, np.int32)
-        inputs |= {p.name: actual for p in program.module.inputs if p.name == "sizes"}
+        inputs |= {p.name: actual for p in program.module.inputs if p.name == SIZES}
         made = run(inputs)
         found = [np.asarray(made[spec.name]) for spec in program.module.outputs]
         values = dict.fromkeys(symbols, size)

@@ -15,8 +15,9 @@ from spike_torch.lowered.calls import lower_call, name_of
 from spike_torch.lowering import Array, Graph, Unsupported
 from spike_torch.lowering.dims import static
 from spike_torch.lowering.dtypes import hlo_dtype
-from spike_torch.tensors import numpy_dtype
+from spike_torch.tensors import array_of
 
+from .lowering_cases import from_host
 from .op_samples import tensors
 
 
@@ -75,13 +76,13 @@ class Batch:
         """Of each result: the call, what was computed, what the CPU computes."""
         module = self.module
         given = {
-            f"i{i}": _host(tensor)
+            f"i{i}": array_of(tensor)
             for i, (tensor, _) in enumerate(self._inputs.values())
         }
         made = simulate(module).bind({})(given)
         computed = [np.asarray(made[spec.name]) for spec in module.outputs]
         return [
-            (text, _tensor(array, wanted), wanted)
+            (text, from_host(array, wanted.dtype), wanted)
             for array, (text, wanted) in zip(computed, self._wanted, strict=True)
         ]
 
@@ -92,20 +93,6 @@ def _short(value: Any) -> str:
             lambda x: str(x.dtype)[6:] if isinstance(x, torch.Tensor) else x, value
         )
     )
-
-
-def _host(tensor: torch.Tensor) -> np.ndarray:
-    if not tensor.numel():
-        return np.empty(tensor.shape, numpy_dtype(tensor.dtype))
-    flat = tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
-    return flat.view(numpy_dtype(tensor.dtype)).reshape(tensor.shape)
-
-
-def _tensor(array: np.ndarray, like: torch.Tensor) -> torch.Tensor:
-    if not array.size:
-        return torch.empty(array.shape, dtype=like.dtype)
-    raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    return torch.frombuffer(bytearray(raw), dtype=like.dtype).reshape(like.shape)
 
 
 def distances(made: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:

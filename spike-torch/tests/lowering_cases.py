@@ -25,11 +25,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from nkipy.execution import simulate
 from spike_torch.aten import OPERATORS
-from spike_torch.lowered.operation import Program, lower_operation
 from spike_torch.lowering import Array, NeedsExactSize, Sizes
 from spike_torch.lowering.graph import SIZES
-from spike_torch.tensors import numpy_dtype
+from spike_torch.tensors import array_of, numpy_dtype
 
+from .lowered_operation import Program, lower_operation
 from .op_samples import samples, tensors
 
 
@@ -97,7 +97,7 @@ def check_static(call: Call, **tolerance: Any) -> None:
     """The lowering's value, dtype and shape are the CPU's, without any padding."""
     program = lower_operation(call.op, call.args, call.kwargs, call.returned)
     given = tensors((call.args, call.kwargs))
-    _compare(call, _run(program, [_host(t) for t in given]), tolerance)
+    _compare(call, _run(program, [array_of(t) for t in given]), tolerance)
 
 
 def check_padded(
@@ -195,12 +195,12 @@ def _symbols(leaves: Sequence[Any], shape_env: ShapeEnv) -> list[Any]:
     return list(found)
 
 
-def _host(tensor: torch.Tensor) -> np.ndarray:
-    dtype = numpy_dtype(tensor.dtype)
-    if not tensor.numel():
-        return np.empty(tensor.shape, dtype)
-    flat = tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
-    return flat.view(dtype).reshape(tensor.shape)
+def from_host(array: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
+    """What a program computed, whose bits are of this dtype, as a tensor."""
+    if not array.size:
+        return torch.empty(array.shape, dtype=dtype)
+    raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    return torch.frombuffer(bytearray(raw), dtype=dtype).reshape(array.shape)
 
 
 def _padded(tensor: torch.Tensor, array: Array) -> np.ndarray:
@@ -210,7 +210,7 @@ def _padded(tensor: torch.Tensor, array: Array) -> np.ndarray:
         made = np.full(shape, np.iinfo(dtype).max, dtype)
     else:
         made = np.full(shape, True if dtype == np.bool_ else np.nan, dtype)
-    made[tuple(slice(0, n) for n in tensor.shape)] = _host(tensor)
+    made[tuple(slice(0, n) for n in tensor.shape)] = array_of(tensor)
     return made
 
 
@@ -247,11 +247,7 @@ def _compare(call: Call, made: Sequence[np.ndarray], tolerance: Any) -> None:
     for array, truth in zip(made, wanted):
         assert array.dtype == numpy_dtype(truth.dtype), (call.op, array.dtype)
         assert array.shape == tuple(truth.shape), (call.op, array.shape)
-        ours = torch.empty(truth.shape, dtype=truth.dtype)
-        if array.size:
-            raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-            flat = torch.frombuffer(bytearray(raw), dtype=truth.dtype)
-            ours = flat.reshape(truth.shape)
+        ours = from_host(array, truth.dtype)
         allowed = tolerance or _rounding(call, truth)
         assert_close(ours, truth, equal_nan=True, **allowed)
 

@@ -23,16 +23,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from nkipy.execution import simulate
 from spike_torch.lowered.calls import lower_call, size_of
-from spike_torch.lowered.operation import Program, _parameter
 from spike_torch.lowering import Array, Graph, Sizes
+from spike_torch.lowering.graph import SIZES
 from spike_torch.lowering.random_bits import SEED
 
 from . import lowering_cases as cases
+from .lowered_operation import Program, parameter
 from .op_samples import tensors
 
 Function = Callable[..., Any]
-#: The name of the input of sizes, if a program has one.
-SIZES = "sizes"
 
 
 class _Lowering(TorchDispatchMode):
@@ -107,8 +106,7 @@ def _made(
     }
     buckets = {symbol: value + extra for symbol, value in values.items()}
     g = Graph("graph", Sizes(buckets), seeded=True)
-    inputs = [_parameter(g, fake, f"input{i}") for i, fake in enumerate(fakes)]
-    _add_sizes(g)
+    inputs = [parameter(g, fake, f"input{i}") for i, fake in enumerate(fakes)]
     lowering = _Lowering(g, {id(f): a for f, a in zip(fakes, inputs)})
     with mode, enable_python_dispatcher(), lowering:
         results = tensors(function(*fakes))
@@ -116,13 +114,6 @@ def _made(
     g.module.set_results([a.value for a in outputs])
     program = Program(g.module, tuple(inputs), tuple(outputs))
     return _results(program, given, values)
-
-
-def _add_sizes(g: Graph) -> None:
-    from spike_torch.lowered import operation
-
-    if hasattr(operation, "add_sizes"):
-        operation.add_sizes(g)
 
 
 def _fakes(

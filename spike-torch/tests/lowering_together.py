@@ -13,11 +13,11 @@ from torch.utils import _pytree as pytree
 from nkipy.execution import simulate
 from nkipy.hlo.ir import HLOModule
 from spike_torch.lowered.calls import lower_call, size_of
-from spike_torch.lowered.operation import _parameter
 from spike_torch.lowering import Array, Graph, NeedsExactSize, Sizes, Unsupported
 from spike_torch.lowering.graph import SIZES
 
 from . import lowering_cases as cases
+from .lowered_operation import parameter
 from .lowering_cases import Call
 from .op_samples import tensors
 
@@ -163,7 +163,7 @@ class _Together:
         for i, leaf in enumerate(leaves):
             if isinstance(leaf, torch.Tensor):
                 name = f"input{len(self._inputs) + len(inputs)}"
-                array = _parameter(g, leaf, name)
+                array = parameter(g, leaf, name)
                 given = tensors((case.call.args, case.call.kwargs))
                 place = sum(isinstance(each, Array) for each in leaves[:i])
                 inputs[name] = cases._padded(given[place], array)

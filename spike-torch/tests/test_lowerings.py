@@ -18,9 +18,9 @@ from torch.testing._internal.common_methods_invocations import op_db
 from nkipy.compiler.build import BuildOptions, build
 from nkipy.hlo.ir import HLOModule
 from spike_torch.aten import OPERATORS
-from spike_torch.lowered.operation import lower_operation
 from spike_torch.lowering import Unsupported
 
+from .lowered_operation import lower_operation
 from .lowering_cases import Call, calls_in, calls_with
 from .lowering_together import (
     check_together,

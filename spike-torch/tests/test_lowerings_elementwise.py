@@ -18,9 +18,9 @@ from torch.testing import assert_close
 
 from nkipy.compiler.build import BuildOptions, build
 from spike_torch.aten import OPERATORS
-from spike_torch.lowered.operation import lower_operation
 from spike_torch.lowering import Unsupported
 
+from .lowered_operation import lower_operation
 from .lowering_batches import Batch, worst
 
 aten = torch.ops.aten

@@ -14,11 +14,11 @@ from nkipy.execution import simulate
 from nkipy.hlo import dtypes as dt
 from nkipy.hlo.builder import HLOBuilder
 from nkipy.hlo.ir import HLOModule
-from spike_torch.lowered.operation import lower_operation
 from spike_torch.lowering import Unsupported
 from spike_torch.lowering.random_bits import SEED, threefry
-from spike_torch.tensors import numpy_dtype
+from spike_torch.tensors import array_of, numpy_dtype
 
+from .lowered_operation import lower_operation
 from .lowering_graphs import draw_padded
 
 aten = torch.ops.aten
@@ -32,7 +32,7 @@ def _draw(
     returned = op(*args, **kwargs)
     program = lower_operation(op, args, kwargs, returned, seeded=True)
     given = [a for a in args if isinstance(a, torch.Tensor)]
-    inputs: dict[str, np.ndarray] = {f"input{i}": _host(x) for i, x in enumerate(given)}
+    inputs = {f"input{i}": array_of(x) for i, x in enumerate(given)}
     if SEED in [p.name for p in program.module.inputs]:
         inputs[SEED] = np.array(seed, np.uint32)
     made = simulate(program.module).bind({})(inputs)
@@ -42,11 +42,6 @@ def _draw(
         assert array.dtype == numpy_dtype(truth.dtype)
         assert array.shape == tuple(truth.shape)
     return arrays
-
-
-def _host(x: torch.Tensor) -> np.ndarray:
-    raw = x.contiguous().reshape(-1).view(torch.uint8).numpy()
-    return raw.view(numpy_dtype(x.dtype)).reshape(tuple(x.shape))
 
 
 def _distance(drawn: np.ndarray, below: Callable[[float], float]) -> float:

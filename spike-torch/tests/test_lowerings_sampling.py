@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from nkipy.compiler.build import build
-from spike_torch.lowered.operation import lower_operation
 from spike_torch.lowering import Unsupported
 
+from .lowered_operation import lower_operation
 from .lowering_cases import Call, check_padded, check_static
 
 _aten = torch.ops.aten

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from spike_torch.lowered.operation import lower_operation
 from spike_torch.lowering import Unsupported
 
+from .lowered_operation import lower_operation
 from .lowering_cases import calls_with, check_static
 from .lowering_graphs import check_function
 

@@ -98,6 +98,18 @@ def numpy_dtype(dtype: torch.dtype) -> np.dtype:
     return found
 
 
+def array_of(tensor: torch.Tensor) -> np.ndarray:
+    """A tensor's elements as an array, which may share the memory of one of the CPU's.
+
+    Raises:
+        TypeError: neither NumPy nor ml_dtypes has the dtype.
+    """
+    dtype = numpy_dtype(tensor.dtype)
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    elements = flat.view(torch.uint8).numpy().view(dtype) if len(flat) else ()
+    return np.asarray(elements, dtype).reshape(tensor.shape)
+
+
 def get_tensor_info(data_ptr: int) -> TensorInfo:
     """What is at an address, as ``tensor.data_ptr()`` returns it.
 

@@ -14,6 +14,7 @@ from spike_torch.lowering import moves
 from spike_torch.lowering.arrays import unpadded
 from spike_torch.lowering.dtypes import hlo_dtype
 from spike_torch.lowering.errors import Unsupported
+from spike_torch.tensors import array_of
 
 if TYPE_CHECKING:
     from spike_torch.lowering.graph import Array, Graph, Number
@@ -225,9 +226,8 @@ def _computed(g: Graph, make: Callable[[], torch.Tensor]) -> Array:
     if not count:
         return moves.nothing(g)
     with _disable_current_modes():
-        raw = make().contiguous().reshape(-1).view(torch.uint8).numpy()
-    shape = tuple(int(n) for n in g.result.sizes)
-    return unpadded(g.b.constant(raw.view(hlo).reshape(shape), hlo))
+        made = array_of(make())
+    return unpadded(g.b.constant(made, hlo))
 
 
 def _steps(*extra: Any) -> Callable[[], Iterator[Sample]]:

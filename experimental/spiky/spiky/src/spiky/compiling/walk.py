@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple, cast
 
-import numpy as np
 import torch
 from torch import fx
 from torch._subclasses.fake_tensor import unset_fake_temporarily
@@ -24,7 +23,7 @@ from spike_torch.lowering import (
 )
 from spike_torch.lowering.arrays import unpadded
 from spike_torch.lowering.dtypes import hlo_dtype
-from spike_torch.tensors import numpy_dtype
+from spike_torch.tensors import array_of
 from spiky.compiling.functionalized import is_functionalized, lower_functionalized
 from spiky.compiling.layout import inverse, memory_order
 from spiky.compiling.sources import location_of
@@ -185,14 +184,6 @@ def number_of(value: Any) -> Any:
     if isinstance(value, (torch.SymFloat, torch.SymBool)):
         return value.node.shape_env.replace(value.node.expr)
     return value
-
-
-def array_of(tensor: torch.Tensor) -> np.ndarray:
-    """A tensor's elements as an array of NumPy's, or of ml_dtypes' dtype."""
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
-    dtype = numpy_dtype(tensor.dtype)
-    elements = flat.view(torch.uint8).numpy().view(dtype) if len(flat) else ()
-    return np.asarray(elements, dtype).reshape(tensor.shape)
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from torch.utils import _pytree as pytree
 
 from nkipy.hlo.ir import HLOModule
 from spike_torch.lowered.calls import lower_call, name_of, result_of, size_of
-from spike_torch.lowered.calls import tensors_of as tensors_of
 from spike_torch.lowering.arrays import Array
 from spike_torch.lowering.dtypes import hlo_dtype
 from spike_torch.lowering.graph import Graph
@@ -56,7 +55,7 @@ def lower_operation(
     g = Graph(name_of(op).replace("::", ".").replace(".", "_"), sizes, seeded)
     leaves, tree = pytree.tree_flatten((list(args), dict(kwargs)))
     places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
-    inputs = [_parameter(g, leaves[i], f"input{n}") for n, i in enumerate(places)]
+    inputs = [parameter(g, leaves[i], f"input{n}") for n, i in enumerate(places)]
     for place, array in zip(places, inputs):
         leaves[place] = array
     leaves = [size_of(x) if isinstance(x, torch.SymInt) else x for x in leaves]
@@ -67,7 +66,8 @@ def lower_operation(
     return Program(g.module, tuple(inputs), tuple(outputs))
 
 
-def _parameter(g: Graph, tensor: torch.Tensor, name: str) -> Array:
+def parameter(g: Graph, tensor: torch.Tensor, name: str) -> Array:
+    """A parameter of the program, with the dimensions of a tensor that may be fake."""
     result = result_of(tensor)
     dims = g.dims(result.sizes)
     shape = [d.padded for d in dims]
