@@ -7,9 +7,7 @@ import torch
 
 from nkipy.hlo.dtypes import HLO_NAMES
 from spike_torch.lowering.errors import Unsupported
-from spike_torch.tensors import numpy_dtype, torch_dtype
-
-__all__ = ["accumulating", "hlo_dtype", "torch_dtype"]
+from spike_torch.tensors import numpy_dtype
 
 
 def hlo_dtype(dtype: torch.dtype) -> np.dtype:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import prod
 from typing import Any, TypeAlias
 
 import torch
@@ -18,16 +17,13 @@ from nkipy.hlo import dtypes as dt
 from nkipy.hlo.builder import HLOBuilder, Value
 from nkipy.hlo.ir import HLOModule
 from spike_torch.lowering import expressions, scalars
-from spike_torch.lowering.arrays import Array, unpadded
+from spike_torch.lowering.arrays import Array
 from spike_torch.lowering.dims import (
     ONE,
     Dim,
-    Factor,
-    dim_of,
     merged,
     prefix,
     reshaped,
-    static,
 )
 from spike_torch.lowering.dtypes import accumulating, hlo_dtype
 from spike_torch.lowering.errors import NeedsExactSize, Unsupported
@@ -429,17 +425,3 @@ class Graph:
 def _differ(one: Dim, other: Dim) -> NeedsExactSize:
     reason = "combines arrays that lie differently in their buckets"
     return NeedsExactSize(reason, one.size, other.size)
-
-
-__all__ = [
-    "Array",
-    "Dim",
-    "Factor",
-    "Graph",
-    "Number",
-    "Result",
-    "dim_of",
-    "prod",
-    "static",
-    "unpadded",
-]

@@ -34,9 +34,7 @@ from spiky.compiling.module import Interface, Layouts, Module
 from spiky.compiling.seeds import generator_device, new_seed
 from spiky.compiling.sources import told
 from spiky.compiling.telling import tell_buckets, tell_exact, tell_masks, tell_notes
-from spiky.compiling.walk import (
-    lower_graph,
-)
+from spiky.compiling.walk import lower_graph
 from spiky.report import GraphReport
 
 logger = logging.getLogger(__name__)

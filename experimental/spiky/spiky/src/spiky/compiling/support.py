@@ -24,12 +24,7 @@ from spike_torch.lowering.dtypes import hlo_dtype
 from spiky.compiling import symbols as sym
 from spiky.compiling.functionalized import is_functionalized, lower_functionalized
 from spiky.compiling.sources import location_of
-from spiky.compiling.walk import (
-    is_copy_to_input,
-    is_number,
-    number_of,
-    value_of,
-)
+from spiky.compiling.walk import is_copy_to_input, is_number, number_of, value_of
 
 #: Why what takes or returns a size runs eagerly that only data tells.
 OF_DATA = "has a size that depends on data"
