@@ -16,13 +16,11 @@ from spike_torch.lowering import moves
 from spike_torch.lowering.arrays import Array
 from spike_torch.lowering.errors import Unsupported
 from spike_torch.lowering.indexing import both
+from spike_torch.lowering.sizes import MOST_ELEMENTS
 
 if TYPE_CHECKING:
     from spike_torch.lowering.graph import Graph
     from spike_torch.lowering.sizes import Size
-
-#: Elements of all parts that a program makes room for at once.
-_MOST = 1 << 24
 
 
 @lowering("adaptive_max_pool2d")
@@ -58,7 +56,7 @@ def _greatest(
     """
     dims = (*x.dims[:axis], g.dim(out), *x.dims[axis:])
     shape = tuple(d.padded for d in dims)
-    if prod(shape) > _MOST:
+    if prod(shape) > MOST_ELEMENTS:
         raise Unsupported(f"has parts of shape {shape}")
     spread = g.expand(g.insert_ones(x, (axis,)), dims)
     along = Array(inside(g, x.dims[axis], out), (dims[axis], dims[axis + 1]))

@@ -61,7 +61,7 @@ def _sum(
     if not is_one:
         exact(g, alpha, dtype)
     if dtype == torch.bool:
-        both = g.elementwise(_and, g.operand(y, dtype), g.operand(alpha, dtype))
+        both = g.binary("and", g.operand(y, dtype), g.operand(alpha, dtype))
         return g.binary("or", g.operand(x, dtype), both)
 
     def make(b: HLOBuilder, x: Value, y: Value, *factor: Value) -> Value:
@@ -70,10 +70,6 @@ def _sum(
     if dtype == torch.float16:  # to which numbers are rounded, though not to bfloat16
         x, y = g.operand(x, dtype), g.operand(y, dtype)
     return computed(g, make, x, y, *(() if is_one else (alpha,)))
-
-
-def _and(b: HLOBuilder, x: Value, y: Value) -> Value:
-    return b.and_(x, y)
 
 
 @lowering("mul.Scalar", samples=_with_numbers)

@@ -11,6 +11,7 @@ import torch
 from spike_torch.aten.record import Sample, lowering
 from spike_torch.lowering.dtypes import accumulating
 from spike_torch.lowering.errors import Unsupported
+from spike_torch.lowering.sizes import MOST_ELEMENTS
 
 if TYPE_CHECKING:
     from spike_torch.lowering.graph import Array, Graph, Number
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 SUMS = 8
 
 Axes = tuple[Sequence[int], Sequence[int]]
-
-#: Products of single elements that a program makes room for at once.
-_MOST_PRODUCTS = 1 << 24
 
 
 @lowering("mm", rounding=SUMS)
@@ -145,7 +143,7 @@ def trilinear(
         raise Unsupported(f"multiplies three of {g.result.dtype}")
     pairs = ((i1, expand1), (i2, expand2), (i3, expand3))
     one, two, three = g.broadcast(*(g.insert_ones(x, axes) for x, axes in pairs))
-    if prod(one.value.shape) > _MOST_PRODUCTS:
+    if prod(one.value.shape) > MOST_ELEMENTS:
         raise Unsupported(f"has {prod(one.value.shape)} products to sum")
     product = g.binary("multiply", g.binary("multiply", one, two), three)
     return g.sum(product, tuple(sumdim))
@@ -169,7 +167,7 @@ def _integers(g: Graph, x: Array, y: Array, contract: Axes, batch: Axes) -> Arra
     x = g.insert_ones(x, range(lead + rows, lead + rows + columns))
     y = g.insert_ones(y, range(lead, lead + rows))
     product = g.binary("multiply", x, y)
-    if prod(product.value.shape) > _MOST_PRODUCTS:
+    if prod(product.value.shape) > MOST_ELEMENTS:
         raise Unsupported(
             f"has {prod(product.value.shape)} products of integers to sum"
         )

@@ -14,14 +14,13 @@ from spike_torch.aten.record import Sample, lowering
 from spike_torch.lowering import indexing, moves
 from spike_torch.lowering.arrays import unpadded
 from spike_torch.lowering.errors import Unsupported
+from spike_torch.lowering.sizes import MOST_ELEMENTS
 
 if TYPE_CHECKING:
     from spike_torch.lowering.graph import Array, Graph
 
 #: With more points than these, the CPU takes the product of matrices for distances.
 _MOST_BY_DIFFERENCES = 25
-#: Differences of numbers that a program makes room for at once.
-_MOST = 1 << 24
 
 
 # -- of differences --------------------------------------------------------------------
@@ -64,9 +63,7 @@ def _slope(g: Graph, difference: Array, grad: Array, length: Array, p: float) ->
     if p < 2:
         above = g.binary("multiply", sign, g.binary("power", size, number(p - 1)))
         if p < 1:
-            nowhere = g.elementwise(
-                lambda b, x, y: b.or_(x, y), nowhere, g.compare(size, zero, "EQ")
-            )
+            nowhere = g.binary("or", nowhere, g.compare(size, zero, "EQ"))
     else:
         power = g.binary("power", size, number(p - 2))
         above = g.binary("multiply", difference, power)
@@ -99,7 +96,7 @@ def _differences(g: Graph, x1: Array, x2: Array) -> Array:
     one = g.insert_ones(x1, (x1.ndim - 1,))
     other = g.insert_ones(x2, (x2.ndim - 2,))
     found = g.broadcast(one, other)
-    if math.prod(found[0].value.shape) > _MOST:
+    if math.prod(found[0].value.shape) > MOST_ELEMENTS:
         raise Unsupported(f"has differences of shape {found[0].value.shape}")
     return g.binary("subtract", *found)
 
@@ -163,15 +160,11 @@ def _pairs(g: Graph, x: Array) -> tuple[Array, Array]:
     return one, other
 
 
-def _rows(g: Graph, x: Array, at: Array) -> Array:
-    return indexing.read(g, x, indexing.places(g, (0,), (at,)), 0)
-
-
 @lowering("_pdist_forward", rounding=16, samples=lambda: _pairs_of(backward=False))
 def pdist(g: Graph, self: Array, p: float = 2) -> Array:
     if moves.is_nothing(g, g.result.sizes):
         return moves.nothing(g)
-    one, other = (_rows(g, self, at) for at in _pairs(g, self))
+    one, other = (indexing.read_rows(g, self, at) for at in _pairs(g, self))
     return _length(g, g.binary("subtract", one, other), p)
 
 
@@ -180,7 +173,7 @@ def pdist_backward(g: Graph, grad: Array, self: Array, p: float, pdist: Array) -
     if moves.is_nothing(g, g.result.sizes) or moves.is_nothing(g, grad.sizes):
         return g.full(self.dims, 0, self.dtype)
     pairs = _pairs(g, self)
-    one, other = (_rows(g, self, at) for at in pairs)
+    one, other = (indexing.read_rows(g, self, at) for at in pairs)
     by, length = g.insert_ones(grad, (1,)), g.insert_ones(pdist, (1,))
     slope = _slope(g, g.binary("subtract", one, other), by, length, p)
     made = g.full(self.dims, 0, self.dtype)

@@ -12,6 +12,7 @@ from spike_torch.aten.record import Sample, lowering
 from spike_torch.lowering import indexing, moves
 from spike_torch.lowering.errors import Unsupported
 from spike_torch.lowering.indexing import both
+from spike_torch.lowering.sizes import MOST_ELEMENTS
 
 if TYPE_CHECKING:
     from spike_torch.lowering.graph import Array, Graph
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 _SUM, _MEAN, _MAX = range(3)
 _int = torch.int32
-#: Pairs of an index and a bag, or elements of all bags, that a program has room for.
-_MOST = 1 << 24
 
 
 # -- parts of lowerings ----------------------------------------------------------------
@@ -35,17 +34,15 @@ def _bags(g: Graph, indices: Array, offsets: Array) -> Array:
 
 def _require_room(xs: tuple[Array, ...]) -> None:
     count = prod(prod(x.value.shape) for x in xs)
-    if count > _MOST:
-        raise Unsupported(f"has {count} pairs of indices and bags, more than {_MOST}")
+    if count > MOST_ELEMENTS:
+        raise Unsupported(
+            f"has {count} pairs of indices and bags, more than {MOST_ELEMENTS}"
+        )
 
 
 def _require_float32(x: Array) -> None:
     if x.dtype != torch.float32:
         raise Unsupported(f"puts rows of {x.dtype} in bags")
-
-
-def _rows(g: Graph, x: Array, at: Array) -> Array:
-    return indexing.read(g, x, indexing.places(g, (0,), (at,)), 0)
 
 
 def _counted(g: Graph, at: Array, padding_idx: Size) -> Array | None:
@@ -99,7 +96,7 @@ def embedding_bag(
         return zeros
     at = indexing.indices(g, indices, weight.dims[0].size, wraps=False)
     bags = _bags(g, indices, offsets)
-    rows, counted = _rows(g, weight, at), _counted(g, at, padding_idx)
+    rows, counted = indexing.read_rows(g, weight, at), _counted(g, at, padding_idx)
     told = bags if zeros[1].ndim and zeros[1].sizes[0] != 0 else zeros[1]
     told = g.convert(told, zeros[1].dtype)
     own = _only(g, bags, counted)
@@ -163,9 +160,7 @@ def _greatest(
     found = both(g, mine, g.compare(wide, best, "EQ"))
     chosen = g.reduce(g.select(found, place, none), "minimum", 2**31 - 1, (1,), True)
     is_first = g.compare(place, first, "EQ")
-    begins_with_none = both(
-        g, is_first, g.elementwise(lambda b, x: b.not_(x), is_number)
-    )
+    begins_with_none = both(g, is_first, g.unary("not", is_number))
     stays = g.reduce(g.convert(begins_with_none, _int), "maximum", 0, (1,), True)
     stays = g.compare(stays, g.number(0, _int), "GT")
     chosen = g.select(stays, first, chosen)
@@ -215,9 +210,9 @@ def embedding_bag_backward(
         return _to_greatest(g, grad, bag_size, maximum_indices, made)
     at = indexing.indices(g, indices, made.dims[0].size, wraps=False)
     bags = _bags(g, indices, offsets)
-    rows = _rows(g, grad, bags)
+    rows = indexing.read_rows(g, grad, bags)
     if mode == _MEAN:
-        sizes = moves.int32(g, _rows(g, moves.int32(g, bag_size), bags))
+        sizes = moves.int32(g, indexing.read_rows(g, moves.int32(g, bag_size), bags))
         by = g.convert(g.binary("maximum", sizes, g.number(1, _int)), rows.dtype)
         rows = g.binary("divide", rows, g.insert_ones(by, (1,)))
     if per_sample_weights is not None:
@@ -270,8 +265,8 @@ def per_sample_weights_backward(
     if any(moves.is_nothing(g, x.sizes) for x in (grad, weight, indices)):
         return g.full(indices.dims, 0, grad.dtype)
     at = indexing.indices(g, indices, weight.dims[0].size, wraps=False)
-    rows = _rows(g, weight, at)
-    grads = _rows(g, grad, _bags(g, indices, offsets))
+    rows = indexing.read_rows(g, weight, at)
+    grads = indexing.read_rows(g, grad, _bags(g, indices, offsets))
     made = g.sum(g.binary("multiply", rows, grads), (1,))
     counted = _counted(g, at, padding_idx)
     if counted is None:

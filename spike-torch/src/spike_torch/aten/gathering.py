@@ -122,7 +122,7 @@ def embedding(
     if moves.is_nothing(g, g.result.sizes):
         return moves.nothing(g)
     at = indexing.indices(g, indices, weight.dims[0].size, wraps=False)
-    return indexing.read(g, weight, indexing.places(g, (0,), (at,)), 0)
+    return indexing.read_rows(g, weight, at)
 
 
 def _row_gradients() -> Iterator[Sample]:

@@ -11,13 +11,11 @@ import torch
 from spike_torch.aten.record import lowering
 from spike_torch.lowering import moves, random_bits
 from spike_torch.lowering.errors import Unsupported
+from spike_torch.lowering.sizes import MOST_ELEMENTS
 
 if TYPE_CHECKING:
     from spike_torch.lowering.graph import Array, Graph, Number
     from spike_torch.lowering.sizes import Size
-
-#: Pairs that are compared to order so many numbers.
-_MOST_PAIRS = 1 << 24
 
 
 def _float(g: Graph) -> torch.dtype:
@@ -265,7 +263,7 @@ def randperm(g: Graph, n: Size, **_: Any) -> Array:
 def _ranks(g: Graph, keys: Array) -> Array:
     """s32: how many of the numbers along the last dimension are less than each."""
     dim = keys.dims[-1]
-    if dim.padded**2 > _MOST_PAIRS:
+    if dim.padded**2 > MOST_ELEMENTS:
         raise Unsupported(f"orders {dim.padded} numbers, more than it compares")
     last = keys.ndim
     one, other = g.insert_ones(keys, (last,)), g.insert_ones(keys, (last - 1,))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from spike_torch.aten.moments import square
 from spike_torch.aten.record import lowering
 from spike_torch.aten.reductions import wide
 
@@ -51,10 +52,6 @@ def _plus(g: Graph, x: Array, term: Number) -> Array:
     return g.binary("add", x, g.number(term, x.dtype))
 
 
-def _square(g: Graph, x: Array) -> Array:
-    return g.binary("multiply", x, x)
-
-
 def _between(
     g: Graph, apart: Array, limit: float, inner: Array, outer: Callable[[float], Number]
 ) -> Array:
@@ -69,7 +66,7 @@ def _between(
 # -- squares, and what grows slower ----------------------------------------------------
 @lowering("mse_loss")
 def mse_loss(g: Graph, self: Array, target: Array, reduction: int = MEAN) -> Array:
-    return _reduced(g, _square(g, _difference(g, self, target)), reduction)
+    return _reduced(g, square(g, _difference(g, self, target)), reduction)
 
 
 @lowering("mse_loss_backward", samples="mse_loss")
@@ -87,7 +84,7 @@ def smooth_l1_loss(
     size = g.unary("abs", _difference(g, self, target))
     if beta == 0:
         return _reduced(g, size, reduction)
-    inner = _times(g, _square(g, size), 0.5)
+    inner = _times(g, square(g, size), 0.5)
     inner = g.binary("divide", inner, g.number(beta, size.dtype))
     is_inner = g.compare(size, g.number(beta, size.dtype), "LT")
     loss = g.select(is_inner, inner, _plus(g, size, -0.5 * beta))
@@ -116,7 +113,7 @@ def huber_loss(
     size = g.unary("abs", _difference(g, self, target))
     outer = _times(g, _plus(g, size, -0.5 * delta), delta)
     is_outer = g.compare(size, g.number(delta, size.dtype), "GT")
-    loss = g.select(is_outer, outer, _times(g, _square(g, size), 0.5))
+    loss = g.select(is_outer, outer, _times(g, square(g, size), 0.5))
     return _reduced(g, loss, reduction)
 
 

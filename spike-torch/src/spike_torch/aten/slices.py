@@ -162,15 +162,15 @@ def _replaced(
     places = g.iota(self.dims, axis, torch.int32)
     since = g.binary("subtract", places, _scalar(g, first))
     zero = g.number(0, torch.int32)
-    inside = g.elementwise(
-        lambda b, x, y: b.and_(x, y),
+    inside = g.binary(
+        "and",
         g.compare(since, zero, "GE"),
         g.compare(since, g.number(plain(count.size * step), torch.int32), "LT"),
     )
     if step > 1:
         left = g.binary("remainder", since, g.number(step, torch.int32))
         at = g.compare(left, zero, "EQ")
-        inside = g.elementwise(lambda b, x, y: b.and_(x, y), inside, at)
+        inside = g.binary("and", inside, at)
     return g.select(inside, put, self)
 
 

@@ -11,6 +11,7 @@ from spike_torch.aten.examples import given
 from spike_torch.aten.pointwise import (
     compare,
     computed,
+    is_nan,
     like,
     logistic,
     plus,
@@ -71,11 +72,7 @@ def erfc(b: HLOBuilder, x: Value) -> Value:
     tail = b.multiply(b.multiply(_gaussian(b, size), inverse), ratio)
     tail = b.select(compare(b, x, "LT", 0), b.subtract(like(b, x, 2), tail), tail)
     near = b.subtract(like(b, x, 1), b.unary("erf", x))
-    return b.select(compare(b, size, "LT", 1), near, b.select(_is_nan(b, x), x, tail))
-
-
-def _is_nan(b: HLOBuilder, x: Value) -> Value:
-    return b.compare(x, x, "NE")
+    return b.select(compare(b, size, "LT", 1), near, b.select(is_nan(b, x), x, tail))
 
 
 # Giles' approximation of the inverse, in the middle and towards the ends.

@@ -20,14 +20,11 @@ from spike_torch.lowering.arrays import Array
 from spike_torch.lowering.dims import Dim, Factor, dim_of
 from spike_torch.lowering.errors import Unsupported
 from spike_torch.lowering.moves import flattened, int32
-from spike_torch.lowering.sizes import Size
+from spike_torch.lowering.sizes import MOST_ELEMENTS, Size
 
 if TYPE_CHECKING:
     from spike_torch.lowering.graph import Graph
 
-#: How many pairs of an element and an index are compared at most, where indices of
-#: integers that are combined have to be looked for.
-_MOST_PAIRS = 1 << 24
 #: In how many places of one sum float32 counts bytes exactly.
 _MOST_BYTES = 1 << 16
 
@@ -55,7 +52,7 @@ def inside(g: Graph, index: Array, size: Size) -> Array:
 
 
 def both(g: Graph, x: Array, y: Array) -> Array:
-    return g.elementwise(lambda b, x, y: b.and_(x, y), x, y)
+    return g.binary("and", x, y)
 
 
 def padded_places(g: Graph, index: Array, dim: Dim) -> Array:
@@ -122,6 +119,11 @@ def read(g: Graph, x: Array, at: Places, first: int) -> Array:
     shape = tuple(d.padded for d in dims)
     where = Array(g.b.broadcast_in_dim(valid.value, shape, tuple(batch)), made.dims)
     return g.select(where, made, g.number(float("nan"), x.dtype))
+
+
+def read_rows(g: Graph, x: Array, at: Array) -> Array:
+    """The parts of an array at places along its first dimension, in the place of it."""
+    return read(g, x, places(g, (0,), (at,)), 0)
 
 
 def _all_inside(g: Graph, x: Array, at: Places) -> Array:
@@ -298,10 +300,10 @@ def _sum_of_integers(g: Graph, x: Array, index: Array, values: Array) -> Array:
 def _searched(g: Graph, x: Array, index: Array, values: Array, opcode: str) -> Array:
     """Each element combined with the values among all whose index is its own."""
     (size,), (count,) = x.value.shape, values.value.shape
-    if size * count > _MOST_PAIRS:
+    if size * count > MOST_ELEMENTS:
         raise Unsupported(
-            f"combines {count} integers with {size} by index: more than {_MOST_PAIRS} "
-            "pairs"
+            f"combines {count} integers with {size} by index: more than "
+            f"{MOST_ELEMENTS} pairs"
         )
     b = g.b
     shape = (size, count)

@@ -15,6 +15,10 @@ from spike_torch.lowering.errors import NeedsExactSize, UnknownSize
 #: An int, or an expression of sympy's.
 Size: TypeAlias = "int | Any"
 
+#: Elements that a program makes room for at once, where it has all of one array beside
+#: all of another: what would take more is left to the CPU.
+MOST_ELEMENTS = 1 << 24
+
 
 def symbols_of(size: Size) -> frozenset[Any]:
     """The symbols in an expression."""
