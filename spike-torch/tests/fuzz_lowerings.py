@@ -37,7 +37,14 @@ if not __package__:
     sys.path.insert(0, str(Path(__file__).parents[1]))
     __package__ = "tests"
 
-from .lowering_cases import Call, calls_in, calls_with, check_padded, check_static
+from .lowering_cases import (
+    Call,
+    calls_in,
+    calls_with,
+    check_padded,
+    check_static,
+    operator_of,
+)
 from .op_samples import UNKNOWN_VALUES, tensors
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.int32)
@@ -84,17 +91,11 @@ def _calls(name: str, dtype: torch.dtype) -> list[Call]:
     """An operator's calls that torch's samples make, or its record's."""
     known = OPERATORS[name]
     if callable(known.samples):
-        return calls_with(_operator(name), known.samples())
+        return calls_with(operator_of(name), known.samples())
     own = _packet(name).strip("_")
     names = (known.samples or own).split()
     calls = (call for each in names for call in _calls_of(each, dtype))
     return [call for call in calls if call.op.name() == name]
-
-
-def _operator(name: str) -> Any:
-    space, _, rest = name.partition("::")
-    packet, _, overload = rest.partition(".")
-    return getattr(getattr(getattr(torch.ops, space), packet), overload or "default")
 
 
 # ---- What is random ------------------------------------------------------------------

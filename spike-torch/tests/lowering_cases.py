@@ -42,6 +42,13 @@ class Call(NamedTuple):
     returned: Any
 
 
+def operator_of(name: str) -> Any:
+    """torch's operator of a record's name, as ``"aten::add.Tensor"``."""
+    space, _, rest = name.partition("::")
+    packet, _, overload = rest.partition(".")
+    return getattr(getattr(getattr(torch.ops, space), packet), overload or "default")
+
+
 class Recorder(TorchDispatchMode):
     """Keeps the calls that reach the dispatcher, of operators that `wanted` takes."""
 

@@ -21,7 +21,7 @@ from spike_torch.aten import OPERATORS
 from spike_torch.lowering import Unsupported
 
 from .lowered_operation import lower_operation
-from .lowering_cases import Call, calls_in, calls_with
+from .lowering_cases import Call, calls_in, calls_with, operator_of
 from .lowering_together import (
     check_together,
     of_one_dimension,
@@ -29,18 +29,11 @@ from .lowering_together import (
     without_padding,
 )
 
-
-def _operator(name: str) -> Any:
-    packet, _, overload = name.replace("::", ".").partition(".")[2].partition(".")
-    space = getattr(torch.ops, name.partition("::")[0])
-    return getattr(getattr(space, packet), overload or "default")
-
-
 #: But for those that draw random numbers, which are not the CPU's.
 LOWERED = sorted(
     name
     for name, known in OPERATORS.items()
-    if known.lower and torch.Tag.nondeterministic_seeded not in _operator(name).tags
+    if known.lower and torch.Tag.nondeterministic_seeded not in operator_of(name).tags
 )
 #: Calls of one operator that are compared, and operators of a family by default.
 MOST, FEW = 2, 3
@@ -60,7 +53,7 @@ def _calls_in(name: str) -> dict[str, list[Call]]:
 def _samples(name: str) -> list[Call]:
     known = OPERATORS[name]
     if callable(known.samples):
-        return calls_with(_operator(name), known.samples())
+        return calls_with(operator_of(name), known.samples())
     own = name.partition("::")[2].partition(".")[0].strip("_")
     names = known.samples.split() or [own]
     return [call for each in names for call in _calls_in(each)[name]]

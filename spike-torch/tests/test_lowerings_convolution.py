@@ -68,13 +68,7 @@ def _check(call: Call) -> None:
 
 
 @pytest.mark.parametrize("transposed", [False, True])
-@pytest.mark.parametrize(
-    "case",
-    [
-        case if len(case[2]) == 1 else pytest.param(case, marks=pytest.mark.slow)
-        for case in _CASES
-    ],
-)
+@pytest.mark.parametrize("case", _CASES)
 def test_convolution_and_its_gradients(case: Any, transposed: bool) -> None:
     call = _call(case, transposed, torch.float32, bias=True)
     _check(call)

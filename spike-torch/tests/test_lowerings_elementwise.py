@@ -22,6 +22,7 @@ from spike_torch.lowering import Unsupported
 
 from .lowered_operation import lower_operation
 from .lowering_batches import Batch, worst
+from .lowering_cases import operator_of
 
 aten = torch.ops.aten
 FAMILIES = (
@@ -50,11 +51,6 @@ IGNORED = {
     "tanh_backward": "nearly cancels",
     "gelu_backward": "the CPU's tanh of large numbers is 1",
 }
-
-
-def operator_of(name: str) -> Any:
-    packet, _, overload = name.partition("::")[2].partition(".")
-    return getattr(getattr(aten, packet), overload or "default")
 
 
 def values(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -19,18 +19,9 @@ from .lowering_together import check_together, with_padding, without_padding
 pytestmark = pytest.mark.slow
 
 aten = torch.ops.aten
-SLOW = pytest.mark.slow
 FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.uint8, torch.int8)
-
-
-#: Those that differ most; the others are slow for the default run.
-DTYPES = [
-    dtype
-    if dtype in (torch.bfloat16, torch.int64, torch.bool)
-    else pytest.param(dtype, marks=SLOW)
-    for dtype in (*FLOATS, *INTEGERS, torch.bool)
-]
+DTYPES = (*FLOATS, *INTEGERS, torch.bool)
 
 
 def _check(op: Any, *args: Any, **kwargs: Any) -> None:
@@ -85,7 +76,6 @@ def test_integers_that_are_added_wrap(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("reduce", ["sum", "prod", "mean", "amax", "amin"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.int64])
 @pytest.mark.parametrize("include_self", [True, False])
-@pytest.mark.slow
 def test_reductions(reduce: str, dtype: torch.dtype, include_self: bool) -> None:
     x, src = _matrix(dtype), _matrix(dtype).flip(0, 1)
     named = {"include_self": include_self}
@@ -145,13 +135,7 @@ def _kinds() -> Iterator[list[torch.Tensor | None]]:
     yield [torch.zeros(0, dtype=torch.int64)]
 
 
-@pytest.mark.parametrize(
-    "given",
-    [
-        kind if i in (3, 4, 8) else pytest.param(kind, marks=SLOW)
-        for i, kind in enumerate(_kinds())
-    ],
-)
+@pytest.mark.parametrize("given", _kinds())
 def test_indices_of_some_dimensions(given: list[torch.Tensor | None]) -> None:
     x = torch.arange(3.0 * 4 * 3 * 5).reshape(3, 4, 3, 5)
     _check(aten.index.Tensor, x, given)

@@ -34,13 +34,8 @@ def first(result: object) -> torch.Tensor:
     return found
 
 
-@pytest.mark.parametrize("way", ["in place", "by transfers"])
 @pytest.mark.parametrize("name", LAYERS)
-def test_a_layer_and_its_gradients(
-    request: pytest.FixtureRequest, way: str, name: str
-) -> None:
-    if way == "by transfers":
-        request.getfixturevalue("by_transfers")
+def test_a_layer_and_its_gradients(reach: None, name: str) -> None:
     torch.manual_seed(0)
     make, shape = LAYERS[name]
     host = make()

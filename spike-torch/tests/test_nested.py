@@ -9,19 +9,13 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("reach")]
 PARTS = [torch.arange(8.0).reshape(2, 4), torch.arange(12.0).reshape(3, 4) / 7]
 LAYOUTS = [torch.strided, torch.jagged]
 
 
 def padded(nested: torch.Tensor) -> torch.Tensor:
     return torch.nested.to_padded_tensor(nested, -1.0)
-
-
-@pytest.fixture(params=["in place", "by transfers"], autouse=True)
-def _ways(request: pytest.FixtureRequest) -> None:
-    if request.param == "by transfers":
-        request.getfixturevalue("by_transfers")
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=str)

@@ -29,13 +29,7 @@ def doubled_into(x: torch.Tensor, out: torch.Tensor) -> None:
     out.copy_(x * 2)
 
 
-@pytest.fixture(params=["in place", "by transfers"])
-def ways(request: pytest.FixtureRequest) -> None:
-    if request.param == "by transfers":
-        request.getfixturevalue("by_transfers")
-
-
-@pytest.mark.usefixtures("ways")
+@pytest.mark.usefixtures("reach")
 def test_results_are_on_the_device_and_what_is_kept_on_the_cpu() -> None:
     there = torch.tensor([1.0, 2, 3], device="nkipy")
     product, zeros = kept(there)
@@ -47,7 +41,7 @@ def test_results_are_on_the_device_and_what_is_kept_on_the_cpu() -> None:
     assert KEPT[1].untyped_storage().data_ptr() == KEPT[0].untyped_storage().data_ptr()
 
 
-@pytest.mark.usefixtures("ways")
+@pytest.mark.usefixtures("reach")
 def test_what_is_written_to_is_the_devices() -> None:
     there = torch.arange(6.0, device="nkipy")
     doubled_into(torch.full((3,), 4.0, device="nkipy"), there[::2])
@@ -56,14 +50,14 @@ def test_what_is_written_to_is_the_devices() -> None:
     assert KEPT[0].tolist() == [8, 8, 8]
 
 
-@pytest.mark.usefixtures("ways")
+@pytest.mark.usefixtures("reach")
 def test_errors_are_theirs() -> None:
     with pytest.raises(RuntimeError, match="size of tensor a"):
         kept(torch.ones(4, device="nkipy"))
     assert kept(torch.ones(3, device="nkipy"))[0].tolist() == [0, 1, 2]
 
 
-def test_what_lies_beside_is_not_written_to(ways: None) -> None:
+def test_what_lies_beside_is_not_written_to(reach: None) -> None:
     """Another thread, here the operator itself, may write there meanwhile."""
     buffer = torch.zeros(9, device="nkipy")
     written, beside = buffer[3:6], buffer.view(3, 3)[::2]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,19 +17,11 @@ import spike_torch
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-@pytest.fixture(params=["in place", "by transfers"])
-def way(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Where the CPU computes: where the tensors lie, or on copies."""
-    spike_torch._C.reach_by_transfers(request.param == "by transfers")
-    yield request.param
-    spike_torch._C.reach_by_transfers(False)
-
-
 # ---- Of which the schema says nothing ------------------------------------------------
 
 
 @pytest.mark.parametrize("momentum", [0.1, None])
-def test_running_statistics(way: str, momentum: float | None) -> None:
+def test_running_statistics(reach: None, momentum: float | None) -> None:
     here = nn.BatchNorm1d(3, momentum=momentum)
     there = copy.deepcopy(here).to("nkipy")
     for step in range(2):
@@ -43,7 +35,7 @@ def test_running_statistics(way: str, momentum: float | None) -> None:
     assert_close(there(batch.to("nkipy")).cpu(), here(batch))
 
 
-def test_running_statistics_without_a_normalization(way: str) -> None:
+def test_running_statistics_without_a_normalization(reach: None) -> None:
     batch = torch.arange(12.0).reshape(4, 3)
     mean, variance = torch.zeros(3, device="nkipy"), torch.ones(3, device="nkipy")
     torch.batch_norm_update_stats(batch.to("nkipy"), mean, variance, 0.5)
@@ -69,7 +61,7 @@ class Defined:
         self._library._destroy()
 
 
-def test_an_operator_that_is_defined_anew_is_another(way: str) -> None:
+def test_an_operator_that_is_defined_anew_is_another(reach: None) -> None:
     there = torch.zeros(3, device="nkipy")
     spike_torch.reset_fallback_counts()
     with Defined("(Tensor x) -> Tensor", lambda x: x + 1) as of:
@@ -117,7 +109,7 @@ def test_an_array_that_is_kept_of_an_argument_stays_the_arguments() -> None:
     assert (other == 7).all()
 
 
-def test_an_operator_that_fails_leaves_what_it_has_written(way: str) -> None:
+def test_an_operator_that_fails_leaves_what_it_has_written(reach: None) -> None:
     def compute(x: torch.Tensor) -> None:
         x.add_(1).resize_(7)[3:] = 5
         raise KeyError("midway")
@@ -146,7 +138,7 @@ def both(act: Callable[[str], Any]) -> None:
 
 
 @pytest.mark.parametrize("name", ["logical_and_", "logical_or_", "logical_xor_"])
-def test_a_result_in_place_is_not_made_larger(way: str, name: str) -> None:
+def test_a_result_in_place_is_not_made_larger(reach: None, name: str) -> None:
     def act(device: str) -> None:
         one = torch.ones(1, device=device)
         try:
@@ -157,7 +149,7 @@ def test_a_result_in_place_is_not_made_larger(way: str, name: str) -> None:
     both(act)
 
 
-def test_a_result_into_an_argument_is_not_made_larger(way: str) -> None:
+def test_a_result_into_an_argument_is_not_made_larger(reach: None) -> None:
     def act(device: str) -> None:
         narrow, wide = torch.ones(2, device=device), torch.ones(4, 2, device=device)
         try:
@@ -169,7 +161,7 @@ def test_a_result_into_an_argument_is_not_made_larger(way: str) -> None:
 
 
 @pytest.mark.parametrize(("to", "of"), [((0,), (3,)), ((0, 2), (2, 3)), ((1, 0), (4,))])
-def test_a_copy_into_nothing_has_to_fit(way: str, to: tuple, of: tuple) -> None:
+def test_a_copy_into_nothing_has_to_fit(reach: None, to: tuple, of: tuple) -> None:
     def act(device: str) -> None:
         torch.empty(to, device=device).copy_(torch.ones(of, device=device))
 
