@@ -34,9 +34,10 @@ def _from_nothing() -> Iterator[None]:
 
 
 def counts() -> tuple[int, int]:
-    """How often programs computed, and the CPU, but for what has no program."""
+    """How often programs computed, and the CPU, but for what stays the CPU's."""
     programs, others = spike_torch.program_counts(), spike_torch.fallback_counts()
-    others.pop("aten::zero_", None)
+    for name in ("aten::zero_", "aten::fill_.Scalar"):
+        others.pop(name, None)
     return sum(programs.values()), sum(others.values())
 
 
@@ -192,6 +193,30 @@ def test_calls_that_differ_each_time_are_not_compiled_without_end(
     for _ in range(32):  # of other operators are as before
         there * 3
     assert counts()[0] == 17 + 31
+
+
+def test_what_no_number_makes_a_difference_to_stays_the_cpus(
+    there: torch.Tensor, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "spike_torch.fallback"):
+        for _ in range(3):
+            assert there.fill_(3).tolist() == [3, 3]
+            assert there.new_full((2, 1), 5).tolist() == [[5], [5]]
+            assert torch.ones_like(there).tolist() == [1, 1]
+        assert counts()[0] == 0
+        for value in (3.0, 4.0):  # is a number in memory
+            there.fill_(torch.tensor(value).nkipy())
+            assert there.tolist() == [value, value]
+        assert counts()[0] == 1
+    assert caplog.messages == []
+    spike_torch.set_fallback("error")
+    assert there.fill_(3).tolist() == [3, 3]
+    spike_torch.set_execution("device")
+    assert torch.ones_like(there).tolist() == [1, 1]
+    assert spike_torch.program_counts() == {
+        "aten::fill_.Tensor": 1,
+        "aten::fill_.Scalar": 2,
+    }
 
 
 def test_programs_that_run_often_leave_room_for_others(there: torch.Tensor) -> None:

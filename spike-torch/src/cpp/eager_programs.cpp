@@ -41,7 +41,7 @@ struct Ready {
 };
 using Program = std::shared_ptr<const Ready>;
 
-enum class State { kSeen, kBeingCompiled, kReady, kWithout };
+enum class State { kSeen, kBeingCompiled, kReady, kWithout, kWithoutGain };
 
 struct Known {
   CallKey key;
@@ -86,7 +86,8 @@ class Calls {
     State state;
     Program program;
   };
-  // What is to be done for a call: kSeen, nothing; kBeingCompiled, by the caller.
+  // What is to be done for a call: kSeen, nothing; kBeingCompiled, by the caller. What
+  // a program gains nothing for is compiled for who wants one in any case.
   Found use(const CallKey& key, OperatorPrograms& of, bool compiles_first,
             Order* dropped);
   void set(const CallKey& key, State state, Program* program, Order* dropped);
@@ -132,10 +133,11 @@ Calls::Found Calls::use(const CallKey& key, OperatorPrograms& of, bool compiles_
   }
   note_use(*place);
   if (place->state == State::kBeingCompiled) return {State::kSeen, nullptr};
-  if (place->state == State::kSeen &&
-      (compiles_first || place->uses >= use_to_compile(of))) {
-    place->state = State::kBeingCompiled;
-  }
+  const bool is_due = place->state == State::kWithoutGain
+                          ? compiles_first
+                          : place->state == State::kSeen &&
+                                (compiles_first || place->uses >= use_to_compile(of));
+  if (is_due) place->state = State::kBeingCompiled;
   return {place->state, place->program};
 }
 
@@ -266,9 +268,10 @@ class Compiling {
   }
   Compiling(const Compiling&) = delete;
 
-  void found(State state, Program program = nullptr) {
+  Calls::Found found(State state, Program program = nullptr) {
     state_ = state;
     program_ = std::move(program);
+    return {state_, program_};
   }
 
  private:
@@ -286,32 +289,28 @@ class Plainly {
   const torch::torch_dispatch_mode::StashTorchDispatchStackGuard modes_;
 };
 
-Program compile(const c10::OperatorHandle& op, OperatorPrograms& programs,
-                c10::DeviceIndex device, c10::ArrayRef<IValue> arguments,
-                const CallKey& key) {
+// For who wants a program in any case, or only if one gains something.
+Calls::Found compile(const c10::OperatorHandle& op, OperatorPrograms& programs,
+                     c10::DeviceIndex device, c10::ArrayRef<IValue> arguments,
+                     const CallKey& key, bool in_any_case) {
   Compiling compiling(key);
-  return with_python([&]() -> Program {
+  return with_python([&]() -> Calls::Found {
     const Plainly plainly;
     nb::list given;
     for (size_t i = 0; i < arguments.size(); ++i)
       given.append(object_of(arguments[i], op.schema().arguments()[i]));
-    const nb::object made = nb::module_::import_("spike_torch.eager_programs")
-                                .attr("compile_call")(op.operator_name().name,
-                                                      op.operator_name().overload_name,
-                                                      given, static_cast<int>(device));
-    if (made.is_none()) {
-      compiling.found(State::kWithout);
-      programs.may_be = false;
-      return nullptr;
+    const nb::object made =
+        nb::module_::import_("spike_torch.eager_programs")
+            .attr("compile_call")(op.operator_name().name,
+                                  op.operator_name().overload_name, given,
+                                  static_cast<int>(device), in_any_case);
+    std::string without;
+    if (nb::try_cast(made, without)) {
+      if (without == "operator") programs.may_be = false;
+      return compiling.found(without == "gain" ? State::kWithoutGain : State::kWithout);
     }
-    Function* function = nullptr;
-    if (!nb::try_cast(made, function)) {
-      compiling.found(State::kWithout);
-      return nullptr;
-    }
-    auto program = std::make_shared<const Ready>(made);
-    compiling.found(State::kReady, program);
-    return program;
+    nb::cast<Function&>(made);  // raises unless it is one
+    return compiling.found(State::kReady, std::make_shared<const Ready>(made));
   });
 }
 
@@ -422,12 +421,13 @@ Tried run_program(const c10::OperatorHandle& op, OperatorPrograms& programs,
       key_of(&programs, device, arguments, programs.writes);
   if (!keyed) return Tried::kNone;
   Order dropped;
-  auto [state, program] = calls().use(keyed->key, programs, compiles_first, &dropped);
-  if (state == State::kSeen) return Tried::kNotYet;
+  Calls::Found found = calls().use(keyed->key, programs, compiles_first, &dropped);
+  if (found.state == State::kSeen) return Tried::kNotNow;
   const Inside inside;
-  if (state == State::kBeingCompiled)
-    program = compile(op, programs, device, arguments, keyed->key);
-  if (!program || !execute(program, programs, keyed->tensors, count, stack))
+  if (found.state == State::kBeingCompiled)
+    found = compile(op, programs, device, arguments, keyed->key, compiles_first);
+  if (found.state == State::kWithoutGain) return Tried::kNotNow;
+  if (!found.program || !execute(found.program, programs, keyed->tensors, count, stack))
     return Tried::kNone;
   programs.count.fetch_add(1, std::memory_order_relaxed);
   return Tried::kRan;

@@ -35,9 +35,9 @@ struct OperatorPrograms {
   bool reads_written = false;              // what was written to is an argument as well
 };
 
-/// What became of a call: a program ran; there is none; or there may be one the next
-/// time.
-enum class Tried { kRan, kNone, kNotYet };
+/// What became of a call: a program ran; there is none; or there may be one, the next
+/// time or for who wants one in any case.
+enum class Tried { kRan, kNone, kNotNow };
 
 /// Has a program compute what is on a stack, as the process's execution says. If none
 /// ran, nothing is changed. Takes Python's lock.

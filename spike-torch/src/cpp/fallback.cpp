@@ -119,11 +119,11 @@ Seen::Seen(const c10::OperatorHandle& op)
     writes.push_back(index_of(argument));
 }
 
-// Of a call that may have a program the next time nothing is said.
+// Of a call that may have a program at another time nothing is said.
 void tell(Seen& op, Tried tried) {
   op.count.fetch_add(1, std::memory_order_relaxed);
   const FallbackPolicy now = policy.load(std::memory_order_relaxed);
-  if (now == FallbackPolicy::kSilent || tried == Tried::kNotYet) return;
+  if (now == FallbackPolicy::kSilent || tried == Tried::kNotNow) return;
   TORCH_CHECK_NOT_IMPLEMENTED(
       now != FallbackPolicy::kError, "nkipy: the core has no program for '", op.name,
       "', and what falls back to the CPU is an error, as "

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch.utils import _pytree as pytree
 
 from nkipy.compiler.build import build
 from nkipy.execution import load
+from nkipy.hlo.ir import HLOModule
 from spike_torch import programs
 from spike_torch.eager_operators import (
     ON_DEVICES,
@@ -31,9 +32,14 @@ from spike_torch.lowering.graph import Graph
 logger = logging.getLogger(__name__)
 
 
+#: What there is no program for: any call of the operator; such arguments; or, for now,
+#: these, as the CPU writes the results as well without a program.
+Without = Literal["operator", "arguments", "gain"]
+
+
 def compile_call(
-    name: str, overload: str, given: Sequence[Any], core: int
-) -> programs.Function | bool | None:
+    name: str, overload: str, given: Sequence[Any], core: int, in_any_case: bool
+) -> programs.Function | Without:
     """The program of a call.
 
     Args:
@@ -42,11 +48,12 @@ def compile_call(
         given: all arguments, in the order of its schema. Layouts and memory formats are
             numbers.
         core: the core that its tensors are on.
+        in_any_case: whether there is to be one also if it gains nothing.
 
     Returns:
         A function of the tensors on the core among the arguments, in their order, which
-        writes to what the operator writes to, and returns what else it returns. False:
-        there is none of such arguments. None: there is none of any.
+        writes to what the operator writes to, and returns what else it returns; or what
+        there is none for.
     """
     if name in ON_DEVICES:
         name, given = ON_DEVICES[name](*given)
@@ -54,15 +61,15 @@ def compile_call(
     op = getattr(packet, overload or "default")
     functional = functional_of(op)
     if functional is None or record_of(functional) is None:
-        return None
+        return "operator"
     try:
         with torch._C.DisableTorchFunction():
-            return _function(op, functional, given, core)
+            return _function(op, functional, given, core, in_any_case)
     except (Unsupported, NeedsExactSize, torch.OutOfMemoryError) as error:
         logger.debug("%s.%s runs on the CPU: it %s", name, overload, error)
     except Exception:  # the CPU can compute it in any case
         logger.warning("no program could be made of %s", op, exc_info=True)
-    return False
+    return "arguments"
 
 
 class _Parameter(NamedTuple):
@@ -121,8 +128,8 @@ def _inverse(order: Sequence[int]) -> list[int]:
 
 
 def _function(
-    op: Any, functional: Any, given: Sequence[Any], core: int
-) -> programs.Function:
+    op: Any, functional: Any, given: Sequence[Any], core: int, in_any_case: bool
+) -> programs.Function | Without:
     schema = op._schema
     given = [value_of(a, v) for a, v in zip(schema.arguments, given, strict=True)]
     places = places_of_results(schema)
@@ -145,7 +152,18 @@ def _function(
     orders = _orders(returned, written)
     results = _results(g, made, returned, orders)
     g.module.set_results([array.value for array in results if array is not None])
+    if not in_any_case and not _depends_on_values(g.module):
+        return "gain"
     return _built(g, op, core, len(tensors), parameters, results, orders, written)
+
+
+def _depends_on_values(module: HLOModule) -> bool:
+    """Whether an element of a parameter may make a difference to a result."""
+    needed = set(module.results)
+    for instruction in reversed(module.entry.instructions):
+        if instruction in needed:
+            needed.update(instruction.operands)
+    return not needed.isdisjoint(module.parameters)
 
 
 def _tensors(given: Any) -> list[torch.Tensor]:

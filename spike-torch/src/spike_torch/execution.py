@@ -23,10 +23,11 @@ def set_execution(execution: str) -> None:
     Args:
         execution: ``"auto"``, the default, has the CPU compute the first use of a call,
             and compiles a program at the second, as compiling takes milliseconds or
-            more. An operator with many programs that ran seldom gets others later. The
-            CPU computes all where ``torch.use_deterministic_algorithms`` wants one
-            result of a call. ``"device"`` compiles at the first use; ``"fallback"``
-            has the CPU compute all.
+            more. What no number in a tensor makes a difference to stays the CPU's. An
+            operator with many programs that ran seldom gets others later. The CPU
+            computes all where ``torch.use_deterministic_algorithms`` wants one result
+            of a call. ``"device"`` compiles at the first use; ``"fallback"`` has the
+            CPU compute all.
 
     Raises:
         ValueError: it is none of these.
