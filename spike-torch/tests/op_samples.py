@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -95,11 +96,17 @@ class NotOfTheCpu(Exception):
     """The CPU itself does not do what a sample asks for."""
 
 
-def of_the_cpu(op: OpInfo, call: Call) -> list[torch.Tensor]:
+@contextmanager
+def _by_the_cpu(op: OpInfo) -> Iterator[None]:
     try:
-        return tensors(run(op, call))
+        yield
     except Exception as error:
         raise NotOfTheCpu(op.name) from error
+
+
+def of_the_cpu(op: OpInfo, call: Call) -> list[torch.Tensor]:
+    with _by_the_cpu(op):
+        return tensors(run(op, call))
 
 
 def compare(
@@ -123,10 +130,45 @@ def compare(
             assert_close(ours.cpu(), theirs, equal_nan=True)
     if not has_gradient(op, dtype):
         return
-    pairs = zip(gradients(there, found), gradients(call, wanted), strict=True)
-    for ours, theirs in pairs:
+    with _by_the_cpu(op):  # some take no transposed tensors
+        of_cpu = gradients(call, wanted)
+    for ours, theirs in zip(gradients(there, found), of_cpu, strict=True):
         assert (ours is None) == (theirs is None)
         if ours is not None and theirs is not None:
             rough = {"rtol": narrow, "atol": narrow} if ours.dtype.itemsize < 4 else {}
             fine = {"rtol": 1e-4, "atol": 1e-4}
             assert_close(ours.cpu(), theirs, equal_nan=True, **(rough or fine))
+
+
+def _in_64_bits(value: Any) -> Any:
+    if isinstance(value, torch.dtype) and value.is_floating_point:
+        return torch.float64
+    if not isinstance(value, torch.Tensor) or not value.is_floating_point():
+        return value
+    return value.detach().double().requires_grad_(value.requires_grad)
+
+
+def _numbers(op: OpInfo, dtype: torch.dtype, call: Call) -> list[torch.Tensor]:
+    """Results, and gradients if there are any."""
+    results = tensors(run(op, call))
+    made = gradients(call, results) if has_gradient(op, dtype) else []
+    found = [*results, *(g for g in made if g is not None)]
+    return [_in_64_bits(x.detach().cpu()) for x in found]
+
+
+def is_as_near_as_the_cpu(op: OpInfo, dtype: torch.dtype, sample: SampleInput) -> bool:
+    """Whether no result is further from that of float64 than the CPU's is."""
+    call: Call = (sample.input, *sample.args), dict(sample.kwargs)
+    calls = call_on_device(op, call), call, tree_map(_in_64_bits, call)
+    found = [_numbers(op, dtype, each) for each in calls]
+    for ours, theirs, exact in zip(*found, strict=True):
+        if not exact.is_floating_point():
+            if not torch.equal(ours, exact):
+                return False
+            continue
+        if not torch.equal(ours.isfinite(), theirs.isfinite()):
+            return False
+        far, limit = ((x - exact).nan_to_num(0, 0, 0).abs() for x in (ours, theirs))
+        if ours.numel() and far.max() > limit.max():
+            return False
+    return True

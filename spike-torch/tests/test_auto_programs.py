@@ -18,7 +18,14 @@ import spike_torch
 import spike_torch._C as _C
 
 from .known_gaps import is_gap
-from .op_samples import DTYPES, NotOfTheCpu, compare, operations, samples
+from .op_samples import (
+    DTYPES,
+    NotOfTheCpu,
+    compare,
+    is_as_near_as_the_cpu,
+    operations,
+    samples,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -344,9 +351,14 @@ def in_order(sample: SampleInput) -> SampleInput:
 @pytest.mark.parametrize("layout", [as_it_is, transposed, with_gaps])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_each_operator_twice(dtype: torch.dtype, layout: Callable) -> None:
-    """Value, dtype, strides and gradients are the CPU's, whoever computes."""
+    """Value, dtype, strides and gradients are the CPU's, whoever computes.
+
+    In 16 bits the CPU rounds after each step of some, where a program rounds once.
+    """
     wrong = {}
+    is_narrow = dtype in (torch.float16, torch.bfloat16)
     apart = _ROUNDED if dtype.is_floating_point else _TIES
+    apart = apart | _TIES if is_narrow else apart
     for op in operations(dtype):
         if is_gap(op.formatted_name, dtype) or op.name in apart:
             continue
@@ -360,11 +372,10 @@ def test_each_operator_twice(dtype: torch.dtype, layout: Callable) -> None:
             except NotOfTheCpu:
                 pass
             except Exception as error:  # all are to be told
+                if is_narrow and isinstance(error, AssertionError):
+                    if is_as_near_as_the_cpu(op, dtype, given):
+                        continue
                 wrong[op.formatted_name] = f"{type(error).__name__}: {error}"
         _C.forget_calls()
-    # Its gradient is torch's own, which takes no transposed tensors.
-    if layout is transposed:
-        for name in ("nn_functional_max_unpool3d", "nn_functional_max_unpool3d_grad"):
-            wrong.pop(name, None)
     assert wrong == {}
     assert counts()[0] > 0 or dtype.is_complex or dtype == torch.float64
