@@ -144,6 +144,7 @@ def test_errors_stay_torchs() -> None:
         lambda to: to(index) ** -1,
         lambda to: F.conv1d(to(x), to(x[None, :2])),
         lambda to: torch.multinomial(to(x - 9), 1),
+        lambda to: to(x[:1]).addr_(to(x[:, 0]), to(x[0])),
     ]
     for call in wrong:
         with pytest.raises(Exception) as wanted:

@@ -46,6 +46,11 @@ operator(
     why="torch's own has kernels by the type of device",
 )
 operator(
+    "addr_",
+    runs="whole",
+    why="torch's own resizes what it writes to, unless given it by one reference",
+)
+operator(
     "sparse_compressed_tensor.comp_plain_value "
     "sparse_compressed_tensor.comp_plain_value_size "
     "_sparse_compressed_tensor_unsafe _sparse_csr_tensor_unsafe "
