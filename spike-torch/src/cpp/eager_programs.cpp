@@ -347,11 +347,8 @@ c10::SmallVector<at::Tensor, 3> results_of(const Program& program,
 
 bool is_out_of_memory(python_error& error) {
   const nb::gil_scoped_acquire locked;
-  static PyObject* const type =
-      nb::object(nb::module_::import_("torch").attr("OutOfMemoryError"))
-          .release()
-          .ptr();
-  return error.type && PyErr_GivenExceptionMatches(error.type, type);
+  return error.type &&
+         PyErr_GivenExceptionMatches(error.type, THPException_OutOfMemoryError);
 }
 
 // False if memory is short, and the CPU can do it all over.
