@@ -36,7 +36,7 @@ _Taps = Callable[[int, int, "float | None"], list[_Tap]]
 
 
 # -- where elements come from, as the CPU computes it, in float32 ----------------------
-def _scale(size: int, out: int, given: float | None) -> np.floating[Any]:
+def scale_of(size: int, out: int, given: float | None) -> np.floating[Any]:
     if given is not None and given > 0:
         return _f4(1.0 / given)
     return _f4(size) / _f4(out)
@@ -47,12 +47,12 @@ def _nearest(size: int, out: int, given: float | None) -> list[_Tap]:
     if out == 2 * size:
         places = places >> 1
     elif out != size:
-        places = np.floor(places.astype(_f4) * _scale(size, out, given))
+        places = np.floor(places.astype(_f4) * scale_of(size, out, given))
     return [_Tap(np.minimum(places, size - 1).astype(np.int32))]
 
 
 def _nearest_exact(size: int, out: int, given: float | None) -> list[_Tap]:
-    middles = (np.arange(out) + 0.5) * float(_scale(size, out, given))
+    middles = (np.arange(out) + 0.5) * float(scale_of(size, out, given))
     places = np.floor(middles.astype(_f4))
     return [_Tap(np.minimum(places, size - 1).astype(np.int32))]
 
@@ -64,7 +64,7 @@ def _sources(size: int, out: int, given: float | None, corners: bool) -> np.ndar
         step = _f4(size - 1) / _f4(out - 1) if out > 1 else _f4(0)
         return places * step
     half = _f4(0.5)
-    return _scale(size, out, given) * (places + half) - half
+    return scale_of(size, out, given) * (places + half) - half
 
 
 def _linear(corners: bool) -> _Taps:
@@ -111,10 +111,12 @@ def _far(x: np.ndarray) -> np.ndarray:
 def _resampled(
     g: Graph, x: Array, scales: Sequence[float | None], taps: _Taps
 ) -> Array:
-    axes = _axes(g, x, scales)
-    found = [(a, taps(x.dims[a].padded, _size(g, a), s)) for a, s in zip(axes, scales)]
+    axes = exact_axes(g, x, scales)
+    found = [
+        (a, taps(x.dims[a].padded, exact_size(g, a), s)) for a, s in zip(axes, scales)
+    ]
     is_weighted = any(t.weights is not None for _, each in found for t in each)
-    x = _wide(g, x) if is_weighted else x
+    x = widened(g, x) if is_weighted else x
     for axis, each in reversed(found):
         x = _combined(g, [_weighted(g, taken(g, x, axis, t), axis, t) for t in each])
     return g.convert(x, g.result.dtype)
@@ -123,30 +125,30 @@ def _resampled(
 def _gradient(
     g: Graph, grad: Array, scales: Sequence[float | None], taps: _Taps
 ) -> Array:
-    axes = _axes(g, grad, scales)
-    x = _wide(g, grad)
+    axes = exact_axes(g, grad, scales)
+    x = widened(g, grad)
     for axis, scale in zip(axes, scales):
-        size = _size(g, axis)
+        size = exact_size(g, axis)
         each = taps(size, x.dims[axis].padded, scale)
         parts = [_put(g, _weighted(g, x, axis, t), axis, t, size) for t in each]
         x = _combined(g, parts)
     return g.convert(x, g.result.dtype)
 
 
-def _axes(g: Graph, x: Array, scales: Sequence[float | None]) -> range:
+def exact_axes(g: Graph, x: Array, scales: Sequence[float | None]) -> range:
     axes = range(x.ndim - len(scales), x.ndim)
     g.require_exact(x, "resamples a size in a bucket", axes)
     return axes
 
 
-def _size(g: Graph, axis: int) -> int:
+def exact_size(g: Graph, axis: int) -> int:
     size = g.result.sizes[axis]
     if not isinstance(size, int):
         raise NeedsExactSize("resamples to a size in a bucket", size)
     return size
 
 
-def _wide(g: Graph, x: Array) -> Array:
+def widened(g: Graph, x: Array) -> Array:
     if not x.dtype.is_floating_point:
         raise Unsupported(f"takes means of {x.dtype}")
     return g.convert(x, accumulating(x.dtype))
@@ -203,7 +205,7 @@ def _put(g: Graph, x: Array, axis: int, tap: _Tap, size: int) -> Array:
 
 
 # -- operators -------------------------------------------------------------------------
-def _of_all(n: int, given: Sequence[float] | None) -> Sequence[float | None]:
+def of_all(n: int, given: Sequence[float] | None) -> Sequence[float | None]:
     return [None] * n if given is None else given
 
 
@@ -230,7 +232,7 @@ def _define_nearest(name: str, n: int, taps: _Taps) -> None:
         output_size: Sequence[Size] | None,
         scale_factors: Sequence[float] | None,
     ) -> Array:
-        return _resampled(g, input, _of_all(n, scale_factors), taps)
+        return _resampled(g, input, of_all(n, scale_factors), taps)
 
     @lowering(f"{name}{n}d_backward", samples="interpolate", rounding=4)
     def gradient(
@@ -262,7 +264,7 @@ def _define_between(name: str, n: int, taps: Callable[[bool], _Taps]) -> None:
         align_corners: bool,
         scale_factors: Sequence[float] | None,
     ) -> Array:
-        scales = _of_all(n, scale_factors)
+        scales = of_all(n, scale_factors)
         return _resampled(g, input, scales, taps(align_corners))
 
     @lowering(f"{name}{n}d_backward", samples="interpolate", rounding=16)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from spike_torch.lowering.graph import Array, Graph
 
 
-def _polynomial(b: HLOBuilder, x: Value, coefficients: Sequence[float]) -> Value:
+def polynomial(b: HLOBuilder, x: Value, coefficients: Sequence[float]) -> Value:
     """By Horner's scheme, from the highest power."""
     made = like(b, x, coefficients[0])
     for coefficient in coefficients[1:]:
@@ -66,8 +66,8 @@ def erfc(b: HLOBuilder, x: Value) -> Value:
     square = b.multiply(inverse, inverse)
     ratio = b.select(
         compare(b, size, "LT", 2),
-        _polynomial(b, square, _ERFC_BELOW_2),
-        _polynomial(b, square, _ERFC_ABOVE_2),
+        polynomial(b, square, _ERFC_BELOW_2),
+        polynomial(b, square, _ERFC_ABOVE_2),
     )
     tail = b.multiply(b.multiply(_gaussian(b, size), inverse), ratio)
     tail = b.select(compare(b, x, "LT", 0), b.subtract(like(b, x, 2), tail), tail)
@@ -90,8 +90,8 @@ def erfinv(b: HLOBuilder, x: Value) -> Value:
     w = b.negate(b.unary("log-plus-one", b.negate(b.multiply(x, x))))
     ratio = b.select(
         compare(b, w, "LT", 5),
-        _polynomial(b, plus(b, w, -2.5), _ERFINV_MIDDLE),
-        _polynomial(b, plus(b, b.unary("sqrt", w), -3), _ERFINV_ENDS),
+        polynomial(b, plus(b, w, -2.5), _ERFINV_MIDDLE),
+        polynomial(b, plus(b, b.unary("sqrt", w), -3), _ERFINV_ENDS),
     )
     at_end = compare(b, b.unary("abs", x), "EQ", 1)
     return b.multiply(x, b.select(at_end, like(b, x, math.inf), ratio))
