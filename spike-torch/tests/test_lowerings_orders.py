@@ -19,6 +19,7 @@ pytestmark = pytest.mark.slow
 aten = torch.ops.aten
 INF, NAN = float("inf"), float("nan")
 SIZES = (1, 2, 3, 7, 8, 19, 20, 32)
+FEW = (2, 7, 20)
 
 #: By name: the operator, and what follows the tensor.
 ORDERS: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any]]] = {
@@ -137,12 +138,18 @@ def test_search_in_a_bucket(tmp_path: Path) -> None:
     op = aten.searchsorted.Tensor
     check_every_size(op, lambda n: (numbers(n).sort()[0], numbers(5, 4)), SIZES)
     check_every_size(op, lambda n: (numbers(7).sort()[0], numbers(n, 4)), SIZES)
-    args = (numbers(23).sort()[0], numbers(5, 4))
-    compile_program(op, args, {"right": True}, tmp_path)
+    check_every_size(op, lambda n: (numbers(3, n).sort()[0], numbers(3, 4)), FEW)
+    check_every_size(op, lambda n: (numbers(n, 7).sort()[0], numbers(n, 4)), FEW)
+    for args in (
+        (numbers(23).sort()[0], numbers(5, 4)),
+        (numbers(3, 23).sort()[0], numbers(3, 4)),
+    ):
+        compile_program(op, args, {"right": True}, tmp_path)
 
 
-def test_several_sequences_are_left_alone() -> None:
-    args = (torch.ones(2, 3), torch.ones(2, 1))
-    (call,) = calls_with(aten.searchsorted.Tensor, [(args, {})])
-    with pytest.raises(Unsupported, match="several sequences"):
+def test_a_search_by_an_order_beside_is_left_alone() -> None:
+    args = (torch.ones(3), torch.ones(2))
+    order = torch.arange(3)
+    (call,) = calls_with(aten.searchsorted.Tensor, [(args, {"sorter": order})])
+    with pytest.raises(Unsupported, match="an order beside"):
         check_static(call)

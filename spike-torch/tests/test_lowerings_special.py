@@ -128,3 +128,22 @@ def test_antialiased_resampling_is_the_cpu_s(kind: str) -> None:
     for text, made, wanted in batch.run():
         assert (made.shape, made.dtype) == (wanted.shape, wanted.dtype), text
         torch.testing.assert_close(made, wanted, rtol=1e-5, atol=2e-6)
+
+
+# -- searching -------------------------------------------------------------------------
+def test_each_value_is_searched_in_the_row_beside_it() -> None:
+    rows = torch.tensor([[0.0, 1, 1, 2, NAN], [-3, -3, 0, 5, INF]])
+    values = torch.tensor([[1.0, NAN, -1, 9], [0, -3, INF, 5]])
+    rows, values = rows.repeat(3, 1, 1), values.repeat(3, 1, 1)
+    values[2] += 0.5
+    call = aten.searchsorted.Tensor
+    whole, sought = (x.nan_to_num(7).clamp(-9, 9).long() for x in (rows, values))
+    batch = Batch()
+    for right in (False, True):
+        assert batch.add(call, rows, values, right=right)
+        assert batch.add(call, whole, sought, right=right, out_int32=True)
+    assert batch.add(call, torch.ones(2, 0), torch.ones(2, 3))
+    assert batch.add(call, torch.ones(2, 3), torch.ones(2, 0))
+    for _, made, wanted in batch.run():
+        assert (made.dtype, made.shape) == (wanted.dtype, wanted.shape)
+        assert torch.equal(made, wanted)

@@ -5,6 +5,9 @@
 
 #include <tuple>
 
+#include "fallback.h"
+#include "host_tensors.h"
+
 namespace spike_torch {
 namespace {
 
@@ -35,7 +38,50 @@ int64_t fused_sdp_choice(const Tensor&, const Tensor&, const Tensor&,
   return 0;
 }
 
+// As torch's kernel for GPUs counts them: bounds are cut to integers, and so are
+// quotients.
+Tensor histogram_of_integers(const Tensor& x, int64_t bins, const at::Scalar& min,
+                             const at::Scalar& max) {
+  TORCH_CHECK(bins > 0, "histc(): bins must be > 0, but got ", bins);
+  const Tensor flat = x.reshape(-1).to(at::kLong);
+  auto low = min.to<int64_t>(), high = max.to<int64_t>();
+  if (low == high && flat.numel() > 0) {
+    low = flat.min().item<int64_t>();
+    high = flat.max().item<int64_t>();
+  }
+  if (low == high) {
+    --low;
+    ++high;
+  }
+  TORCH_CHECK(low < high, "histc(): max must be larger than min");
+  const double product = (static_cast<double>(high) - static_cast<double>(low)) * bins;
+  TORCH_CHECK(product < 9e18, "histc(): integers from ", low, " to ", high, " in ",
+              bins, " bins exceed 64 bits; histogram x.float() instead");
+  const Tensor kept = flat.masked_select((flat >= low).logical_and(flat <= high));
+  const Tensor bin = ((kept - low) * bins).floor_divide(high - low).clamp_max(bins - 1);
+  return at::bincount(bin, {}, bins).to(x.scalar_type());
+}
+
+// Of integers the CPU has none. Models that ask for one by the device's type, as
+// transformers' mixtures of experts, take integers on every device but the CPU.
+Tensor histc(const Tensor& self, int64_t bins, const at::Scalar& min,
+             const at::Scalar& max) {
+  static const auto op =
+      c10::Dispatcher::singleton().findSchemaOrThrow("aten::histc", "");
+  const c10::DeviceIndex device = self.device().index();
+  torch::jit::Stack stack;
+  torch::jit::push(stack, self, bins, min, max);
+  if (run_or_tell(op, device, &stack)) return std::move(stack[0]).toTensor();
+  HostTensors tensors(device);
+  const Tensor host = tensors.host(self);
+  const bool is_integer =
+      c10::isIntegralType(host.scalar_type(), /*includeBool=*/false);
+  return tensors.device_tensor(is_integer ? histogram_of_integers(host, bins, min, max)
+                                          : at::histc(host, bins, min, max));
+}
+
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
+  m.impl("histc", histc);
   m.impl("native_dropout", native_dropout);
   m.impl("_fused_sdp_choice", fused_sdp_choice);
 }

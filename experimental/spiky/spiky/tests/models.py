@@ -53,6 +53,22 @@ def llama() -> tuple[torch.nn.Module, Inputs]:
     return model, {"input_ids": text, "labels": text}
 
 
+def mixtral() -> tuple[torch.nn.Module, Inputs]:
+    """A mixture of experts, whose tokens it counts by a histogram."""
+    config = transformers.MixtralConfig(
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        num_local_experts=3,
+        hidden_size=16,
+        intermediate_size=32,
+        vocab_size=WORDS,
+        max_position_embeddings=64,
+    )
+    text = words_of(2, 5)
+    return transformers.MixtralForCausalLM(config), {"input_ids": text, "labels": text}
+
+
 def bert() -> tuple[torch.nn.Module, Inputs]:
     """With a mask: the second text is shorter."""
     config = transformers.BertConfig(
@@ -115,6 +131,12 @@ MODELS: dict[str, Callable[[], tuple[torch.nn.Module, Inputs]]] = {
 
 def made(name: str, device: str) -> tuple[torch.nn.Module, Inputs]:
     """The same model, with the same numbers, each time."""
+    return on_device(MODELS[name], device)
+
+
+def on_device(
+    make: Callable[[], tuple[torch.nn.Module, Inputs]], device: str
+) -> tuple[torch.nn.Module, Inputs]:
     torch.manual_seed(0)
-    model, inputs = MODELS[name]()
+    model, inputs = make()
     return model.to(device), {key: x.to(device) for key, x in inputs.items()}

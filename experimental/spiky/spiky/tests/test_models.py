@@ -23,7 +23,7 @@ if importlib.util.find_spec("transformers") is None:
 
 import transformers
 
-from .models import MODELS, made, words_of
+from .models import MODELS, made, mixtral, on_device, words_of
 
 #: Sums in another order than the CPU's.
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
@@ -66,6 +66,21 @@ def test_what_is_compiled_says_what_eager_says(name: str, device: str) -> None:
             torch.testing.assert_close(found.loss.cpu(), wanted.loss, **CLOSE)
     stats = spiky.get_stats()
     assert (stats.total_compile_count, stats.total_executions) == (1, 2)
+
+
+@pytest.mark.slow
+def test_a_mixture_of_experts_is_the_cpu_s() -> None:
+    """As it is and compiled; its products by groups run eagerly between two parts."""
+    model, inputs = on_device(mixtral, "cpu")
+    with torch.no_grad():
+        wanted = model.eval()(**inputs).logits
+        model, inputs = on_device(mixtral, "nkipy")
+        found = model.eval()(**inputs).logits
+        torch.testing.assert_close(found.cpu(), wanted, **CLOSE)
+        compiled = torch.compile(model, backend="nkipy")
+        with pytest.warns(UserWarning, match="grouped_mm_fallback.*runs eagerly"):
+            found = compiled(**inputs).logits
+        torch.testing.assert_close(found.cpu(), wanted, **CLOSE)
 
 
 PROCESS = """
