@@ -147,3 +147,17 @@ def test_each_value_is_searched_in_the_row_beside_it() -> None:
     for _, made, wanted in batch.run():
         assert (made.dtype, made.shape) == (wanted.dtype, wanted.shape)
         assert torch.equal(made, wanted)
+
+
+# -- rows that are looked up -----------------------------------------------------------
+def test_rows_that_are_too_long_are_made_shorter() -> None:
+    weight = torch.tensor([[3.0, 4], [0.3, 0.4], [6, 8], [0, 0], [NAN, 1], [INF, 1]])
+    at = torch.tensor([[0, 1, 0], [3, 4, 5]])
+    batch = Batch()
+    for p in (0.0, 1.0, 2.0, 2.5, INF):
+        assert batch.add(aten.embedding_renorm.default, weight, at, 1.5, p)
+    assert batch.add(aten.embedding_renorm.default, weight, at[:0], 1.5, 2.0)
+    for text, made, wanted in batch.run():
+        assert worst(made, wanted) <= 4, (text, made, wanted)
+    narrow = weight.bfloat16()
+    assert not batch.add(aten.embedding_renorm.default, narrow, at, 1.5, 2.0)

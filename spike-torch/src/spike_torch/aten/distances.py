@@ -1,4 +1,4 @@
-"""Distances between points, which are rows, and their gradients."""
+"""Distances between points, which are rows, and their gradients; lengths of rows."""
 
 from __future__ import annotations
 
@@ -180,3 +180,33 @@ def pdist_backward(g: Graph, grad: Array, self: Array, p: float, pdist: Array) -
     for at, part in zip(pairs, (slope, g.unary("negate", slope))):
         made = indexing.write(g, made, indexing.places(g, (0,), (at,)), part, 0, "add")
     return made
+
+
+# -- of rows that are looked up --------------------------------------------------------
+def _looked_up() -> Iterator[Sample]:
+    weight = torch.linspace(-3, 5, 24).cos().reshape(6, 4)
+    at = torch.tensor([[1, 4, 1], [0, 4, 5]])
+    for p in (1.0, 2.0, 3.0, math.inf):
+        yield (weight, at, 1.25, p), {}
+
+
+@lowering("embedding_renorm", checks_values=True, samples=_looked_up)
+def embedding_renorm(
+    g: Graph, self: Array, indices: Array, max_norm: float, norm_type: float
+) -> Array:
+    """Rows that are looked up, and are longer than allowed, are made shorter."""
+    if self.dtype != torch.float32:
+        raise Unsupported(f"measures rows of {self.dtype}")
+    if moves.is_nothing(g, indices.sizes) or moves.is_nothing(g, self.sizes):
+        return self
+    at = indexing.indices(g, indices, self.dims[0].size, wraps=False)
+    nowhere = g.full(self.dims[:1], 0, torch.float32)
+    places = indexing.places(g, (0,), (at,))
+    found = indexing.write(g, nowhere, places, g.number(1, torch.float32), 0)
+    number = partial(g.number, dtype=torch.float32)
+    length = _length(g, self, norm_type)
+    too_long = g.compare(length, number(max_norm), "GT")
+    shortened = indexing.both(g, g.compare(found, number(1), "EQ"), too_long)
+    least = g.binary("add", length, number(1e-7))
+    scale = g.select(shortened, g.binary("divide", number(max_norm), least), number(1))
+    return g.binary("multiply", self, g.insert_ones(scale, (1,)))
