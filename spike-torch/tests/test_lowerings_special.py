@@ -161,3 +161,20 @@ def test_rows_that_are_too_long_are_made_shorter() -> None:
         assert worst(made, wanted) <= 4, (text, made, wanted)
     narrow = weight.bfloat16()
     assert not batch.add(aten.embedding_renorm.default, narrow, at, 1.5, 2.0)
+
+
+# -- mantissas and exponents -----------------------------------------------------------
+def test_mantissas_and_exponents_are_the_cpu_s() -> None:
+    x = torch.cat([POSITIVE[::9], NEGATIVE[::9]])
+    ends = torch.tensor([0.0, -0.0, INF, -INF, NAN, 1.0, 0.5, -2.0, 3e38, 2e-38])
+    batch = Batch()
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        assert batch.add(aten.frexp.Tensor, torch.cat([x, ends]).to(dtype))
+    for text, made, wanted in batch.run():
+        assert made.dtype == wanted.dtype
+        torch.testing.assert_close(
+            made, wanted, rtol=0, atol=0, equal_nan=True, msg=text
+        )
+        if made.dtype.is_floating_point:
+            number = ~wanted.isnan()
+            assert torch.equal(made[number].signbit(), wanted[number].signbit())

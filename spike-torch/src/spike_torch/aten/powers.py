@@ -174,6 +174,40 @@ def ldexp(g: Graph, self: Array, other: Array) -> Array:
     return computed(g, combined("multiply"), self, power)
 
 
+#: Where a float32 has its exponent; what says that it is from 1/2 to 1.
+_EXPONENT, _OF_HALF, _BIAS = 0xFF << 23, 126 << 23, 126
+
+
+@lowering("frexp.Tensor", samples=given("x"))
+def frexp(g: Graph, self: Array) -> tuple[Array, Array]:
+    """Zero, infinity, NaN, and subnormal numbers, which are zero, stay as they are."""
+    if not self.dtype.is_floating_point:
+        raise Unsupported(f"takes floats, not {self.dtype}")
+
+    def both(b: HLOBuilder, x: Value) -> tuple[Value, Value, Value]:
+        bits = compositions.bits_of(b, x)
+        exponent = b.and_(bits, like(b, bits, _EXPONENT))
+        is_usual = b.and_(
+            compare(b, exponent, "NE", 0), compare(b, exponent, "NE", _EXPONENT)
+        )
+        return bits, exponent, is_usual
+
+    def mantissa(b: HLOBuilder, x: Value) -> Value:
+        bits, exponent, is_usual = both(b, x)
+        rest = b.add(b.subtract(bits, exponent), like(b, bits, _OF_HALF))
+        return b.select(is_usual, b.bitcast_convert(rest, x.dtype), x)
+
+    def power(b: HLOBuilder, x: Value) -> Value:
+        _, exponent, is_usual = both(b, x)
+        shifted = b.binary("shift-right-arithmetic", exponent, like(b, exponent, 23))
+        own = b.subtract(shifted, like(b, shifted, _BIAS))
+        return b.select(is_usual, own, like(b, own, 0))
+
+    x = g.convert(self, torch.float32)
+    made = g.elementwise(mantissa, x), g.elementwise(power, x)
+    return g.convert(made[0], self.dtype), made[1]
+
+
 record_binary(
     {
         "logaddexp": compositions.logaddexp,
