@@ -41,6 +41,8 @@ SPECIAL = (
 #: is more than 4. Sums of products are rounded once by the CPU, whose instructions
 #: multiply and add; where they nearly cancel, that is seen.
 ROUGHER = {"erfc": 8, "erfinv": 16, "logaddexp": 16, "logaddexp2": 2**31, "gelu": 2**31}
+#: Near zeros that no factor has; and where the CPU's are as far from what is true.
+ROUGHER |= {"lgamma": 32, "digamma": 32, "special_i1": 16, "special_i1e": 12}
 #: Of a difference that the CPU itself computes in another way at each place.
 IGNORED = {
     "logit": "the CPU cuts the two parts of narrow floats",
