@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -98,3 +99,29 @@ def test_the_largest_bucket_and_the_largest_size() -> None:
     x = torch.randn(19, 1)
     torch._dynamo.mark_dynamic(x, 0, min=2, max=24)
     assert buckets(x, {}) == [24]
+
+
+def twice_after_itself(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return (x * 2).repeat(2)
+
+
+def all_pairs(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return x[:, None] * y
+
+
+def seen_otherwise(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return (x[:, None] * torch.ones(3)).t()
+
+
+@pytest.mark.parametrize("has_gradient", [False, True])
+@pytest.mark.parametrize("function", [twice_after_itself, all_pairs, seen_otherwise])
+def test_what_metadata_cannot_tell_is_cut(function: Any, has_gradient: bool) -> None:
+    """Data with padding in between, along two dimensions, in a view of torch's."""
+    options = {"output_layout": "padded"}
+    compiled = torch.compile(function, backend="nkipy", dynamic=True, options=options)
+    x = torch.arange(5.0, requires_grad=has_gradient)
+    y = torch.arange(6.0)
+    made, wanted = compiled(x, y), function(x, y)
+    torch.testing.assert_close(spiky.unpad_outputs(made), wanted, rtol=0, atol=0)
+    if has_gradient or function is not seen_otherwise:
+        assert made.shape == wanted.shape

@@ -187,7 +187,10 @@ def _cut(node: fx.Node, argument: Any, sizes: dict[Any, int]) -> Any:
 
 
 class _ToPadded:
-    """Returns results as large as their bucket, with how much of them counts."""
+    """Returns results as large as their bucket, with how much of them counts.
+
+    Of several dynamic dimensions one is padded, if any.
+    """
 
     def __init__(self, part: Part, run: Callable[..., list[Any]]) -> None:
         self._part = part
@@ -198,8 +201,11 @@ class _ToPadded:
         results = self._run(arguments, sizes)
         values = self._part.values_of(arguments) if sizes is None else sizes
         by_symbol = dict(zip(self._part.symbols, values, strict=True))
-        for place, dimension, size in self._dynamic:
-            tensor, actual = results[place], int(size.xreplace(by_symbol))
-            padded = tensor.shape[dimension]
-            attach_metadata(tensor, PaddingMetadata(actual, padded, dimension))
+        for place, sizes_of in self._dynamic:
+            tensor = results[place]
+            found = [(d, int(size.xreplace(by_symbol))) for d, size in sizes_of]
+            padded = ((d, n) for d, n in found if tensor.shape[d] != n)
+            dimension, actual = next(padded, found[0])
+            size = tensor.shape[dimension]
+            attach_metadata(tensor, PaddingMetadata(actual, size, dimension))
         return results

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import fx
+from torch._functorch._aot_autograd.schemas import OutputType
 from torch._guards import TracingContext
 
 from spike_torch.lowered.calls import size_of
@@ -35,9 +36,31 @@ def count_shown(name: str) -> int | None:
 
 def _forward_count() -> int:
     """How many results of the forward graph are not for its backward graph alone."""
-    context = TracingContext.try_get()
-    metadata = context.fw_metadata if context is not None else None
+    metadata = _forward_metadata()
     return 0 if metadata is None else int(metadata.num_forward)
+
+
+def _forward_metadata() -> Any:
+    """What AOT autograd knows of the forward graph; None where there is no other."""
+    context = TracingContext.try_get()
+    return context.fw_metadata if context is not None else None
+
+
+def remade_names(gm: fx.GraphModule) -> set[str]:
+    """The names of results of a forward graph that torch makes other tensors of.
+
+    These have the same memory; but what was said of a result is lost.
+    """
+    metadata = _forward_metadata()
+    if metadata is None:
+        return set()
+    returned = outputs_of(gm)[metadata.num_mutated_inp_runtime_indices :]
+    return {
+        node.name
+        for node, info in zip(returned, metadata.output_info)
+        if info.output_type is OutputType.unsafe_view_alias
+        and isinstance(node, fx.Node)
+    }
 
 
 def saved_names(gm: fx.GraphModule) -> set[str]:

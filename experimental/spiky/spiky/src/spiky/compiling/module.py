@@ -32,7 +32,8 @@ class Interface(NamedTuple):
         symbols: the sizes that differ, in the order in which programs have them.
         exact: those of them that are compiled at their exact sizes.
         padded: names of nodes that are returned in their bucket's sizes.
-        pads_all: whether all are.
+        pads_all: whether all are of which metadata can tell what counts, but `cut`.
+        cut: names of nodes that are returned in their own sizes all the same.
     """
 
     placeholders: Sequence[fx.Node]
@@ -41,9 +42,17 @@ class Interface(NamedTuple):
     exact: Collection[Any]
     padded: Collection[str]
     pads_all: bool
+    cut: Collection[str] = ()
 
-    def is_padded(self, node: fx.Node) -> bool:
-        return self.pads_all or node.name in self.padded
+    def is_padded(self, node: fx.Node, array: Array) -> bool:
+        """Whether the result of a node, which is an array, is returned padded."""
+        if node.name in self.padded:
+            return True
+        if not self.pads_all or node.name in self.cut:
+            return False
+        # Metadata tells of the end of one dimension.
+        padded = [d for d in array.dims if d.is_padded]
+        return len(padded) < 2 and all(d.is_prefix for d in padded)
 
 
 class Module:
@@ -166,7 +175,7 @@ class Module:
             )
         if node in self._places:
             place, order = self._places[node], self._orders[node]
-            padded = self.interface.is_padded(node)
+            padded = self.interface.is_padded(node, self._results[place][0])
             return programs.Returned(place, inverse(order), padded)
         places = {s: programs.Size(i) for i, s in enumerate(self.interface.symbols)}
         number = number_of(value_of(node))

@@ -29,7 +29,7 @@ from spike_torch.lowering.sizes import symbols_of
 from spiky.compiling import symbols as sym
 from spiky.compiling.buckets import listed
 from spiky.compiling.devices import Devices
-from spiky.compiling.graph_ends import dynamic_sizes, outputs_of
+from spiky.compiling.graph_ends import dynamic_sizes, outputs_of, remade_names
 from spiky.compiling.module import Interface, Layouts, Module
 from spiky.compiling.seeds import generator_device, new_seed
 from spiky.compiling.sources import told
@@ -102,6 +102,8 @@ class Part:
         self.layouts = layouts
         self.placeholders = [n for n in gm.graph.nodes if n.op == "placeholder"]
         self.outputs = outputs_of(gm)
+        pads_shown = settings.pads_results and name == "forward"
+        self._cut = remade_names(gm) if pads_shown else set()
         self.sources = sym.find_symbols(self.placeholders, layouts)
         self.symbols = list(self.sources)
         self.hints = sym.hints(gm, self.symbols)
@@ -190,11 +192,11 @@ class Part:
         """The symbols' values, as arguments have them."""
         return list(self._function.sizes_of(self._with_seed(arguments)))
 
-    def dynamic_results(self) -> list[tuple[int, int, Any]]:
-        """For each result that may be padded: its place, its first such dimension, and
-        the size of that, an expression."""
+    def dynamic_results(self) -> list[tuple[int, list[tuple[int, Any]]]]:
+        """For each result that may be padded: its place, and such dimensions with
+        their sizes, which are expressions."""
         return [
-            (place, *dynamic_sizes(node)[0])
+            (place, dynamic_sizes(node))
             for place, node in enumerate(self.outputs)
             if isinstance(node, fx.Node) and dynamic_sizes(node)
         ]
@@ -231,6 +233,7 @@ class Part:
             self.exact,
             self.padded,
             self.settings.pads_results,
+            self._cut,
         )
         return Module(interface, lower_graph(self.gm, self.name, sizes, layouts))
 
