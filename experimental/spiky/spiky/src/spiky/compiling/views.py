@@ -154,7 +154,9 @@ class _Tail:
         self._places: dict[fx.Node, int] = {}
         for place, node in enumerate(outputs):
             if _is_tensor(node):
-                self._places.setdefault(root_of(node), place)
+                root = root_of(node)
+                if root is node or root not in self._places:
+                    self._places[root] = place
         self._views = [self.of(outputs[place]) for place in wanted]
         for place in wanted:
             root = root_of(outputs[place])
