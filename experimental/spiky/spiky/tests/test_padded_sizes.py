@@ -310,3 +310,18 @@ def test_a_transformer_trains_with_any_batch_and_length() -> None:
     for mine, truth in zip(ours.parameters(), theirs.parameters()):
         assert_close(mine, truth, rtol=1e-3, atol=1e-4)
     assert all(max(sizes) <= 16 for sizes in spiky.get_stats().bucket_hits)
+
+
+def test_as_many_of_the_order_as_another_tensor_has_rows() -> None:
+    """Whose bucket is larger than that of what is put in order."""
+
+    def run(x: torch.Tensor, y: torch.Tensor) -> Any:
+        return x.topk(y.shape[0], 1).values * y
+
+    options = {"buckets": {0: [16], 1: [8]}}
+    function = torch.compile(run, backend="nkipy", dynamic=True, options=options)
+    for size in (7, 8):
+        x = torch.randperm(3 * size).reshape(3, size).float()
+        y = torch.arange(size - 2.0)
+        order = x.sort(1, descending=True).values
+        assert_close(function(x, y), order[:, : size - 2] * y)

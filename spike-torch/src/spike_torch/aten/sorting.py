@@ -20,6 +20,7 @@ from nkipy.hlo.ir import HLOComputation, Shape
 from spike_torch.aten.extremes import extreme, place_of_first
 from spike_torch.aten.record import lowering
 from spike_torch.aten.reductions import is_nan
+from spike_torch.lowering import moves
 from spike_torch.lowering.arrays import Array
 from spike_torch.lowering.dims import Dim, Factor, dim_of
 from spike_torch.lowering.errors import Unsupported
@@ -90,8 +91,8 @@ def _gathered(dim: Dim) -> Dim:
 
 def _first(g: Graph, x: Array, axis: int, start: int, size: Size) -> Array:
     """So many elements from a place on, all of which count."""
-    dim = g.dim(size)
-    value = g.b.slice_dim(x.value, axis, start, start + dim.padded)
+    dim = g.dim(size)  # whose bucket may be larger than that of all
+    value = moves.part_of(g, x.value, axis, start, dim.padded)
     return Array(value, (*x.dims[:axis], dim, *x.dims[axis + 1 :]))
 
 
