@@ -62,6 +62,18 @@ def test_what_is_computed_of_numbers_may_have_more_than_32_bits() -> None:
         assert_close(function(x.int(), n), run(x.int(), n), rtol=0, atol=0)
 
 
+def test_rolls_may_be_by_any_number() -> None:
+    def run(x: torch.Tensor, n: int) -> Any:
+        return x.roll(n), x.roll(3 * n), x.roll(n // 2 - x.shape[0])
+
+    function = compiled(run, dynamic=True)
+    spiky.reset_stats()
+    for n in (-7, 4, -(1 << 31), 1_500_000_000):
+        x = torch.arange(9.0)
+        assert_close(function(x, n), run(x, n), rtol=0, atol=0)
+    assert spiky.get_stats().total_compile_count == 1
+
+
 def test_sizes_may_come_of_negative_numbers() -> None:
     function = compiled(lambda x, n: x[:n] * 2, dynamic=True)
     with warnings.catch_warnings():

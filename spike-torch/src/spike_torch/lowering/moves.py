@@ -203,7 +203,9 @@ def rotated(g: Graph, x: Array, axis: int, shift: Size) -> Array:
     twice = fitted(g, x.value, axis, 2 * dim.padded)
     count = g.size(dim.size)
     twice = put(g, twice, x.value, axis, count)
-    least = g.b.binary("remainder", g.size(plain(-shift)), count)
+    back = g.number(plain(-shift), torch.int64).value  # of 64 bits, as any number's
+    least = g.b.binary("remainder", back, g.b.convert(count, dt.int64))
+    least = g.b.convert(least, dt.int32)
     positive = g.b.binary("remainder", g.b.add(least, count), count)
     return Array(part_of(g, twice, axis, positive, dim.padded), x.dims)
 
