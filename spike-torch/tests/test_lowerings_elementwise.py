@@ -181,6 +181,7 @@ def _particular() -> Iterator[tuple[Any, ...]]:
     # Powers, shifts, roundings, and what is cut.
     yield from ((aten.pow.Tensor_Scalar, i, 3), (aten.pow.Scalar, 3, i))
     yield from ((aten.pow.Tensor_Scalar, x, 0.5), (aten.pow.Tensor_Scalar, x, 0))
+    yield from ((aten.pow.Tensor_Scalar, x.half(), p) for p in (0.5, -0.5))
     yield (aten.pow.Tensor_Tensor, i, -i.flip(0))
     yield from ((aten.__rshift__.Scalar, i, 70), (aten.__rshift__.Scalar, i, -1))
     yield from ((aten.__lshift__.Scalar, i, 64), (aten.bitwise_and.Scalar, u, 300))

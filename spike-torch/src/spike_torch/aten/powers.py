@@ -43,7 +43,7 @@ def _inverse_root(b: HLOBuilder, x: Value) -> Value:
 
 
 #: Exponents for which the CPU computes something else than a power, with results of
-#: its own: the root of -inf is NaN, and of -0.0 it is -0.0.
+#: its own: the root of -inf is NaN, and of -0.0 it is -0.0; not so of float16.
 _SPECIAL: dict[float, Callable[[HLOBuilder, Value], Value]] = {
     0.0: lambda b, x: like(b, x, 1),
     0.5: _root,
@@ -76,7 +76,8 @@ def pow_scalar(g: Graph, self: Array, exponent: Number) -> Array:
         if square is not None:
             return computed(g, lambda b, x: square(b, _square(b, x), x), self)
         special = _SPECIAL.get(float(exponent))
-        if special is not None:
+        is_a_power = dtype == torch.float16 and abs(exponent) == 0.5
+        if special is not None and not is_a_power:
             return computed(g, special, self)
         return computed(g, _power, self, g.number(exponent, dtype))
     exact(g, exponent, dtype)
