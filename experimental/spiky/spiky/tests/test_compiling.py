@@ -15,6 +15,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import forward_ad
 from torch.testing import assert_close
+from torch.utils.checkpoint import checkpoint
 
 import spiky
 from spiky.compiling import graphs
@@ -496,6 +497,19 @@ def test_a_gradient_has_the_mask_of_its_dropout(dynamic: bool) -> None:
         assert 0.3 < float(kept.float().mean()) < 0.7
         masks.append(kept[:200])
     assert not torch.equal(*masks)
+
+
+@pytest.mark.parametrize("device", ["cpu", "nkipy"])
+def test_a_checkpoint_draws_once(device: str) -> None:
+    def run(x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.dropout(x * x, 0.5)
+
+    function = compiled(lambda x: checkpoint(run, x, use_reentrant=False))
+    x = torch.full((200,), 3.0, device=device, requires_grad=True)
+    made = function(x)
+    made.sum().backward()
+    assert x.grad is not None
+    assert_close(x.grad.cpu(), torch.where(made.cpu() != 0, 12.0, 0.0))
 
 
 # -- autograd --------------------------------------------------------------------------

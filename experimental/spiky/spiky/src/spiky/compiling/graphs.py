@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import operator
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
@@ -19,6 +20,7 @@ from torch import fx
 from torch._dynamo.backends.common import aot_autograd
 from torch._functorch import config as aot_config
 from torch.utils._pytree import tree_leaves
+from torch.utils.checkpoint import CheckpointPolicy
 
 from nkipy.compiler.driver import CompilationError
 from spike_torch import current_device
@@ -90,9 +92,14 @@ def _forward_and_backward(joint: fx.GraphModule, inputs: Any, **more: Any) -> An
     """The forward and the backward graph of a joint one.
 
     What takes little is computed again rather than kept; but random numbers would not
-    be the same.
+    be the same: they are kept, also where a checkpoint is to compute all again.
     """
-    if any(map(is_random, joint.graph.nodes)):
+    random = list(filter(is_random, joint.graph.nodes))
+    for node in random:
+        results = [user for user in node.users if user.target is operator.getitem]
+        for kept in (node, *results):
+            kept.meta["recompute"] = CheckpointPolicy.MUST_SAVE
+    if random:
         return default_partition(joint, inputs, **more)
     return min_cut_rematerialization_partition(joint, inputs, **more)
 
