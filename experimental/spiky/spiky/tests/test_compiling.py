@@ -499,7 +499,9 @@ def test_a_gradient_has_the_mask_of_its_dropout(dynamic: bool) -> None:
     assert not torch.equal(*masks)
 
 
-@pytest.mark.parametrize("device", ["cpu", "nkipy"])
+@pytest.mark.parametrize(
+    "device", [pytest.param("cpu", marks=pytest.mark.slow), "nkipy"]
+)
 def test_a_checkpoint_draws_once(device: str) -> None:
     def run(x: torch.Tensor) -> torch.Tensor:
         return nn.functional.dropout(x * x, 0.5)

@@ -113,8 +113,17 @@ def seen_otherwise(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return (x[:, None] * torch.ones(3)).t()
 
 
-@pytest.mark.parametrize("has_gradient", [False, True])
-@pytest.mark.parametrize("function", [twice_after_itself, all_pairs, seen_otherwise])
+@pytest.mark.parametrize(
+    ("function", "has_gradient"),
+    [
+        (twice_after_itself, False),
+        (all_pairs, False),
+        (seen_otherwise, True),
+        pytest.param(twice_after_itself, True, marks=pytest.mark.slow),
+        pytest.param(all_pairs, True, marks=pytest.mark.slow),
+        pytest.param(seen_otherwise, False, marks=pytest.mark.slow),
+    ],
+)
 def test_what_metadata_cannot_tell_is_cut(function: Any, has_gradient: bool) -> None:
     """Data with padding in between, along two dimensions, in a view of torch's."""
     options = {"output_layout": "padded"}
@@ -125,3 +134,22 @@ def test_what_metadata_cannot_tell_is_cut(function: Any, has_gradient: bool) -> 
     torch.testing.assert_close(spiky.unpad_outputs(made), wanted, rtol=0, atol=0)
     if has_gradient or function is not seen_otherwise:
         assert made.shape == wanted.shape
+
+
+@pytest.mark.parametrize("is_padded", [False, True])
+def test_a_gradient_is_as_large_as_what_it_is_of(is_padded: bool) -> None:
+    def function(x: torch.Tensor) -> torch.Tensor:
+        return x.softmax(0).log().cumsum(0)
+
+    options = {"output_layout": "padded"}
+    compiled = torch.compile(function, backend="nkipy", dynamic=True, options=options)
+    given = theirs = torch.randn(5, 1, requires_grad=True)
+    if is_padded:
+        (given,) = spiky.pad_inputs([theirs.detach()], 8)
+        given[5:] = torch.nan
+        given.requires_grad_()
+    spiky.unpad_outputs(compiled(given))[2].sum().backward()  # type: ignore[union-attr]
+    grad, theirs.grad = given.grad, None
+    function(theirs)[2].sum().backward()
+    assert grad is not None and grad.shape == given.shape
+    torch.testing.assert_close(grad[:5], theirs.grad)

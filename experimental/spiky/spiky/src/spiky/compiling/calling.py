@@ -31,7 +31,7 @@ def called(
     """
     run = profiled(part, options, rank)
     if part.symbols and not options.unpad_outputs:
-        run = _ToPadded(part, run)
+        run = _ToGiven(part, run) if part.name == "backward" else _ToPadded(part, run)
     if part.symbols:
         run = _FromPadded(part, run, required(options, declared))
 
@@ -136,7 +136,7 @@ class _FromPadded:
         self._several = [
             place
             for place, node in enumerate(part.placeholders)
-            if len(dynamic_sizes(node)) > 1
+            if len(dynamic_sizes(node)) > 1 and node.name not in part.layouts
         ]
 
     def __call__(self, arguments: list[Any]) -> list[Any]:
@@ -209,3 +209,32 @@ class _ToPadded:
             size = tensor.shape[dimension]
             attach_metadata(tensor, PaddingMetadata(actual, size, dimension))
         return results
+
+
+class _ToGiven:
+    """Returns gradients as large as what they are of, which may have been padded."""
+
+    def __init__(self, part: Part, run: Callable[..., list[Any]]) -> None:
+        self._part = part
+        self._run = run
+        self._dynamic = part.dynamic_results()
+
+    def __call__(self, arguments: list[Any], sizes: Any = None) -> list[Any]:
+        values = self._part.values_of(arguments)
+        results = self._run(arguments, sizes)
+        by_symbol = dict(zip(self._part.symbols, values, strict=True))
+        for place, sizes_of in self._dynamic:
+            for dimension, size in sizes_of:
+                count = int(size.xreplace(by_symbol))
+                results[place] = _fitted(results[place], dimension, count)
+        return results
+
+
+def _fitted(tensor: torch.Tensor, dimension: int, size: int) -> torch.Tensor:
+    """A tensor of another size along a dimension: cut, or with zeros after it."""
+    own = tensor.shape[dimension]
+    if own >= size:
+        return tensor if own == size else tensor.narrow(dimension, 0, size)
+    rest = list(tensor.shape)
+    rest[dimension] = size - own
+    return torch.cat([tensor, tensor.new_zeros(rest)], dimension)
