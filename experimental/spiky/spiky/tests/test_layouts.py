@@ -153,3 +153,17 @@ def test_a_gradient_is_as_large_as_what_it_is_of(is_padded: bool) -> None:
     function(theirs)[2].sum().backward()
     assert grad is not None and grad.shape == given.shape
     torch.testing.assert_close(grad[:5], theirs.grad)
+
+
+@pytest.mark.parametrize("options", [{}, {"output_layout": "padded"}])
+def test_backward_counts_what_counts(options: dict[str, Any]) -> None:
+    """A mean's gradient is divided by the size of the data, not of the bucket."""
+    compiled = torch.compile(
+        lambda x: x - x.mean(0), backend="nkipy", dynamic=True, options=options
+    )
+    x = torch.arange(5.0)[:, None]
+    (given,) = spiky.pad_inputs([x], 8)
+    given[5:] = torch.nan
+    spiky.unpad_outputs(compiled(given.requires_grad_()))[0].sum().backward()  # type: ignore[union-attr]
+    assert given.grad is not None
+    torch.testing.assert_close(given.grad[:5, 0], torch.tensor([0.8] + [-0.2] * 4))

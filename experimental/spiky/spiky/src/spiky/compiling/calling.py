@@ -30,8 +30,10 @@ def called(
             come to backward, which nobody pads.
     """
     run = profiled(part, options, rank)
-    if part.symbols and not options.unpad_outputs:
-        run = _ToGiven(part, run) if part.name == "backward" else _ToPadded(part, run)
+    if part.symbols and part.name == "backward":
+        run = _ToGiven(part, run, not options.unpad_outputs)
+    elif part.symbols and not options.unpad_outputs:
+        run = _ToPadded(part, run)
     if part.symbols:
         run = _FromPadded(part, run, required(options, declared))
 
@@ -76,6 +78,22 @@ class _Profiled:
         return self._part(arguments, sizes, str(folder / f"{number}.ntff"))
 
 
+class _PaddedSize(int):
+    """The size of a padded argument, as forward keeps it for backward.
+
+    Attributes:
+        count: how much of it counts.
+    """
+
+    count: int
+
+
+def _padded_size(size: int, count: int) -> _PaddedSize:
+    made = _PaddedSize(size)
+    made.count = count
+    return made
+
+
 class _Padding:
     """Tells how much of padded arguments counts."""
 
@@ -89,6 +107,11 @@ class _Padding:
             for dimension, size in dynamic_sizes(node)
             if size.is_Symbol
         ]
+        self.numbers = [
+            (place, number_of(value_of(node)))
+            for place, node in enumerate(placeholders)
+            if isinstance(value_of(node), torch.SymInt)
+        ]
 
     def sizes_of(self, arguments: Sequence[Any]) -> dict[Any, int]:
         """By symbol, of those that metadata tells.
@@ -98,6 +121,9 @@ class _Padding:
                 things.
         """
         found: dict[Any, int] = {}
+        for place, symbol in self.numbers:
+            if type(arguments[place]) is _PaddedSize:
+                found[symbol] = arguments[place].count
         if not self._required and not is_any_padded():
             return found
         for place, dimension, symbol in self._dynamic:
@@ -145,6 +171,9 @@ class _FromPadded:
             return self._run(arguments)
         values = self._part.values_of(arguments)
         sizes = [found.get(s, n) for s, n in zip(self._part.symbols, values)]
+        for place, symbol in self._padding.numbers:
+            if symbol in found:
+                arguments[place] = _padded_size(arguments[place], found[symbol])
         for place in self._several:  # which are padded along one of them only
             node = self._part.placeholders[place]
             arguments[place] = _cut(node, arguments[place], found)
@@ -214,12 +243,17 @@ class _ToPadded:
 class _ToGiven:
     """Returns gradients as large as what they are of, which may have been padded."""
 
-    def __init__(self, part: Part, run: Callable[..., list[Any]]) -> None:
+    def __init__(
+        self, part: Part, run: Callable[..., list[Any]], are_padded: bool
+    ) -> None:
         self._part = part
         self._run = run
+        self._are_padded = are_padded
         self._dynamic = part.dynamic_results()
 
     def __call__(self, arguments: list[Any], sizes: Any = None) -> list[Any]:
+        if sizes is None and not self._are_padded:
+            return self._run(arguments)
         values = self._part.values_of(arguments)
         results = self._run(arguments, sizes)
         by_symbol = dict(zip(self._part.symbols, values, strict=True))
