@@ -110,3 +110,11 @@ def test_padded_views_are_refused(run: Callable[..., Any], has_gradient: bool) -
     function = torch.compile(run, backend="nkipy", dynamic=True, options=options)
     with pytest.raises(ValueError, match="is a view of an argument or of another"):
         function(torch.ones(5, 3, requires_grad=has_gradient))
+
+
+def test_a_view_by_strides_has_them() -> None:
+    function = torch.compile(lambda x: x.as_strided((3, 2), (1, 1)), backend="nkipy")
+    x = torch.arange(12.0).reshape(3, 4)
+    made = function(x)
+    assert made.tolist() == [[0, 1], [1, 2], [2, 3]]
+    assert made.data_ptr() == x.data_ptr()

@@ -25,6 +25,28 @@ def decompositions() -> dict[Any, Callable[..., Any]]:
     return {**theirs, torch.ops.aten.as_strided.default: _as_strided}
 
 
+def decompositions_of(gm: torch.fx.GraphModule) -> dict[Any, Callable[..., Any]]:
+    """Those for a captured graph: what it returns by ``as_strided`` stays a view.
+
+    torch makes such a result again by its strides, which a copy does not have.
+    """
+    (end,) = gm.graph.find_nodes(op="output")
+    placed = [n for n in gm.graph.nodes if n.target in ("as_strided", torch.as_strided)]
+    returned = {_storage(n) for n in end.all_input_nodes} - {None}
+    if returned.isdisjoint(map(_storage, placed)):
+        return decompositions()
+    return {
+        op: made for op, made in decompositions().items() if made is not _as_strided
+    }
+
+
+def _storage(node: torch.fx.Node) -> int | None:
+    value = node.meta.get("example_value")
+    if not isinstance(value, torch.Tensor) or value.layout != torch.strided:
+        return None
+    return value.untyped_storage()._cdata
+
+
 def _is_lowered(op: Any) -> bool:
     record = OPERATORS.get(name_of(op)) if hasattr(op, "name") else None
     return record is not None and record.lower is not None and not record.decomposed

@@ -29,7 +29,7 @@ from spiky.compiling.attention import use_flash_attention
 from spiky.compiling.buckets import bucket_rules
 from spiky.compiling.calling import called, cut_before, profiled, required
 from spiky.compiling.declared import declared_symbols
-from spiky.compiling.decompositions import decompositions
+from spiky.compiling.decompositions import decompositions_of
 from spiky.compiling.eager import EagerOperators
 from spiky.compiling.forward_mode import forward_mode_apart
 from spiky.compiling.graph_ends import count_shown, saved_names
@@ -79,7 +79,7 @@ def compile_graph(
         fw_compiler=partial(compiler.compile, "forward"),
         bw_compiler=partial(compiler.compile, "backward"),
         inference_compiler=partial(compiler.compile, "inference"),
-        decompositions=decompositions(),
+        decompositions=decompositions_of(gm),
         partition_fn=_forward_and_backward,
         keep_inference_input_mutations=True,
     )
