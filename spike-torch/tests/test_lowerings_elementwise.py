@@ -191,6 +191,7 @@ def _particular() -> Iterator[tuple[Any, ...]]:
     yield from ((op, x.flip(0)[:16], x[:16], 0.5) for op in shrinking)
     yield (aten.where.ScalarOther, flags, narrow, 0.1)
     yield (aten.masked_fill.Scalar, torch.ones(64, dtype=torch.uint8), flags, 1.5)
+    yield (aten.smooth_l1_loss, u.view(torch.int8), u.float())
     yield from ((aten.relu, x), (aten.signbit, x), (aten.nan_to_num, narrow / 0))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from spike_torch.aten.moments import square
+from spike_torch.aten.pointwise import promoted
 from spike_torch.aten.record import lowering
 from spike_torch.aten.reductions import wide
 
@@ -41,6 +42,8 @@ def _gradient(g: Graph, slope: Array, grad_output: Array, reduction: int) -> Arr
 
 
 def _difference(g: Graph, x: Array, target: Array) -> Array:
+    dtype = promoted(x, target)
+    x, target = g.convert(x, dtype), g.convert(target, dtype)
     return g.binary("subtract", wide(g, x), wide(g, target))
 
 
