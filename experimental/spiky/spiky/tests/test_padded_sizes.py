@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch._higher_order_ops.associative_scan import associative_scan
 from torch.nn import functional as F
 from torch.testing import assert_close
 
@@ -257,6 +258,26 @@ def test_a_size_made_of_one_that_torch_has_found_to_be_one() -> None:
     function = dynamic(run)
     for size in (4, 3, 2):
         compare(function, run, (numbers(size, 5),))
+
+
+@pytest.mark.slow
+def test_a_size_made_of_one_that_ranges_tell() -> None:
+    """Of 6 and 7, torch keeps the range, by which what a scan halves is one number."""
+
+    def combined(one: Any, other: Any) -> Any:
+        return one[0] * other[0], other[0] * one[1] + other[1]
+
+    def scan(rates: torch.Tensor, x: torch.Tensor) -> Any:
+        return associative_scan(combined, (rates, x), 1, combine_mode="generic")[1]
+
+    def steps(rates: torch.Tensor, x: torch.Tensor) -> Any:
+        found = [x[:, 0]]
+        for i in range(1, x.shape[1]):
+            found.append(rates[:, i] * found[-1] + x[:, i])
+        return torch.stack(found, 1)
+
+    compiled = torch.compile(scan, backend="nkipy", dynamic=True)
+    compare(compiled, steps, (numbers(2, 7, 3), numbers(2, 7, 3)))
 
 
 def _several(x: torch.Tensor, y: torch.Tensor) -> Any:

@@ -23,6 +23,7 @@ def size_of(size: int | torch.SymInt) -> Size:
     expr = node.shape_env.simplify(node.shape_env.replace(node.expr))
     if not expr.is_Symbol:
         expr = expr.xreplace(_found_by_guards(node.shape_env))
+        expr = expr.xreplace(_found_by_ranges(node.shape_env, expr))
     found = plain(expr)
     if isinstance(found, int) or found.is_Symbol:
         return found
@@ -36,6 +37,18 @@ def _found_by_guards(shape_env: Any) -> dict[Any, Any]:
     """Expressions of which a guard says that they are a number."""
     found = [guard.expr for guard in shape_env.guards if guard.expr.is_Relational]
     return {e.lhs: e.rhs for e in found if e.rel_op == "==" and e.rhs.is_Integer}
+
+
+def _found_by_ranges(shape_env: Any, expr: Any) -> dict[Any, int]:
+    """Quotients in an expression that are one number, as their symbols' ranges say."""
+    from torch.utils._sympy.functions import FloorDiv
+
+    found = {}
+    for quotient in expr.atoms(FloorDiv):
+        bounds = shape_env.bound_sympy(quotient)
+        if bounds.is_singleton():
+            found[quotient] = bounds.lower
+    return found
 
 
 def result_of(tensor: torch.Tensor) -> Result:
