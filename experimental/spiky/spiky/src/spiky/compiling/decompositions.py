@@ -12,6 +12,7 @@ from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from spike_torch.aten import OPERATORS
 from spike_torch.lowered.calls import name_of
+from spiky.compiling.recurrent_cells import decompositions_of_cells
 
 
 @cache
@@ -22,7 +23,8 @@ def decompositions() -> dict[Any, Callable[..., Any]]:
         for op, decomposition in core_aten_decompositions().items()
         if not _is_lowered(op)
     }
-    return {**theirs, torch.ops.aten.as_strided.default: _as_strided}
+    ours = {torch.ops.aten.as_strided.default: _as_strided}
+    return {**theirs, **ours, **decompositions_of_cells()}
 
 
 def decompositions_of(gm: torch.fx.GraphModule) -> dict[Any, Callable[..., Any]]:
