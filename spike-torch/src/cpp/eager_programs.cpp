@@ -347,8 +347,9 @@ c10::SmallVector<at::Tensor, 3> results_of(const Program& program,
 
 bool is_out_of_memory(python_error& error) {
   const nb::gil_scoped_acquire locked;
-  return error.type &&
-         PyErr_GivenExceptionMatches(error.type, THPException_OutOfMemoryError);
+  if (!error.type) return false;
+  const nb::object type = nb::module_::import_("torch").attr("OutOfMemoryError");
+  return PyErr_GivenExceptionMatches(error.type, type.ptr());
 }
 
 // False if memory is short, and the CPU can do it all over.

@@ -280,6 +280,17 @@ def test_a_size_made_of_one_that_ranges_tell() -> None:
     compare(compiled, steps, (numbers(2, 7, 3), numbers(2, 7, 3)))
 
 
+@pytest.mark.slow
+def test_integers_in_bins() -> None:
+    """Of which the CPU has no kernel."""
+    function = dynamic(lambda x: torch.histc(x, 4, 0, 3))
+    for size in (5, 8):
+        for dtype in (torch.int32, torch.int64):
+            x = torch.arange(size, dtype=dtype) * 5 % 7 - 1
+            counts = x[(x >= 0) & (x <= 3)].bincount(minlength=4).to(dtype)
+            assert_close(function(x.to("nkipy")).cpu(), counts, rtol=0, atol=0)
+
+
 def _several(x: torch.Tensor, y: torch.Tensor) -> Any:
     product = x @ y  # (a, b, c) and (c, d)
     merged = product.reshape(-1, y.shape[1])
