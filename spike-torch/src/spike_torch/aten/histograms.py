@@ -12,12 +12,10 @@ from spike_torch.aten.record import Sample, lowering
 from spike_torch.lowering import indexing, moves
 from spike_torch.lowering.arrays import Array
 from spike_torch.lowering.errors import Unsupported
+from spike_torch.lowering.sizes import MOST_ELEMENTS
 
 if TYPE_CHECKING:
     from spike_torch.lowering.graph import Graph
-
-#: How many pairs of an element and a bin are compared at most.
-_MOST_PAIRS = 1 << 24
 
 
 def _samples() -> Iterator[Sample]:
@@ -35,7 +33,7 @@ def histc(
     if moves.is_nothing(g, self.sizes):
         return moves.nothing(g)
     low, high, x = _bounded(g, moves.flattened(g, self), bins, min, max)
-    if math.prod(x.value.shape) * bins > _MOST_PAIRS:
+    if math.prod(x.value.shape) * bins > MOST_ELEMENTS:
         raise Unsupported(f"counts {x.value.shape} elements in {bins} bins")
     kept = indexing.both(g, g.compare(x, low, "GE"), g.compare(x, high, "LE"))
     # As the CPU has it: nothing is rounded before the quotient.
