@@ -357,3 +357,21 @@ def test_as_many_of_the_order_as_another_tensor_has_rows() -> None:
         y = torch.arange(size - 2.0)
         order = x.sort(1, descending=True).values
         assert_close(function(x, y), order[:, : size - 2] * y)
+
+
+def attend_to_more(
+    query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor
+) -> torch.Tensor:
+    keys, values = torch.cat([keys, query], 2), torch.cat([values, query], 2)
+    return F.scaled_dot_product_attention(query, keys, values)
+
+
+def test_keys_and_values_that_torch_takes_for_unequally_many() -> None:
+    run = torch.compile(attend_to_more, backend="nkipy", fullgraph=True)
+    spiky.reset_stats()
+    for n in (5, 7, 12):
+        query, *cached = (torch.randn(2, 2, size, 4) for size in (1, n, n))
+        for x in cached:
+            torch._dynamo.mark_dynamic(x, 2)
+        assert_close(run(query, *cached), attend_to_more(query, *cached))
+    assert spiky.get_stats().bucket_hits == {8: 2, 16: 1}

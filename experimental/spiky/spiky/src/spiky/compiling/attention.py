@@ -1,11 +1,11 @@
-"""Has attention of a captured graph be the operator that a kernel computes."""
+"""Attention in a captured graph: what its arguments share, and who computes it."""
 
 from __future__ import annotations
 
 import inspect
 import operator
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import fx
@@ -60,6 +60,23 @@ def use_flash_attention(gm: fx.GraphModule) -> list[str]:
             where = f"{location}: " if location else ""
             notes.append(f"flash_attention: {where}not by the kernel: {why}")
     return list(dict.fromkeys(notes))
+
+
+def guard_lengths(gm: fx.GraphModule) -> None:
+    """Have torch's guards say that keys and values of attention are as many.
+
+    torch takes none to be so, as of a cache of which each is an argument; where their
+    numbers were not known for equal, each length would be compiled for itself.
+
+    Args:
+        gm: as torch.compile has captured it; its sizes get guards, where they agree.
+    """
+    for _, node in _calls(gm):
+        if node.target is not _WITH_ATTENTION:
+            given = _SIGNATURE.bind(*node.args, **node.kwargs).arguments
+            key, value = _tensor(given["key"]), _tensor(given["value"])
+            if _has_sizes(key) and _has_sizes(value):
+                guard_or_false(key.shape[-2] == value.shape[-2])
 
 
 def _calls(gm: fx.GraphModule) -> list[tuple[fx.GraphModule, fx.Node]]:
@@ -139,6 +156,10 @@ def _fit(
 def _tensor(node: Any) -> torch.Tensor | None:
     value = node.meta.get("example_value") if isinstance(node, fx.Node) else None
     return value if isinstance(value, torch.Tensor) else None
+
+
+def _has_sizes(x: torch.Tensor | None) -> TypeGuard[torch.Tensor]:
+    return x is not None and not x.is_nested and not is_functorch_wrapped_tensor(x)
 
 
 def _replace(graph: fx.Graph, node: fx.Node, given: dict[str, Any]) -> None:

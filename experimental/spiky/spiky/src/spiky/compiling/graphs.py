@@ -25,7 +25,7 @@ from torch.utils.checkpoint import CheckpointPolicy
 from nkipy.compiler.driver import CompilationError
 from spike_torch import current_device
 from spike_torch.lowering import NeedsExactSize, Unsupported
-from spiky.compiling.attention import use_flash_attention
+from spiky.compiling.attention import guard_lengths, use_flash_attention
 from spiky.compiling.buckets import bucket_rules
 from spiky.compiling.calling import called, cut_before, profiled, required
 from spiky.compiling.declared import declared_symbols
@@ -73,6 +73,7 @@ def compile_graph(
     computed = [n.meta.get("example_value") for n in gm.graph.nodes]
     core = _core_of([*example_inputs, *tree_leaves(computed)])
     compiler = _Compiler(config, options, core, declared)
+    guard_lengths(gm)
     if options.flash_attention:
         compiler.notes += use_flash_attention(gm)
     compile_both = aot_autograd(
