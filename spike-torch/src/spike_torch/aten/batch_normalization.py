@@ -255,24 +255,28 @@ def native_batch_norm_backward(
     if mean is None or rstd is None:
         raise Unsupported("has no statistics that it was normalized by")
     grad, x, axes = wide(g, grad_out), wide(g, input), _others(input)
-    rstd = _beside(g, rstd, x)
-    xhat = normalized(g, x, _beside(g, mean, x), rstd)
+    wide_rstd = _beside(g, rstd, x)
+    centered = g.binary("subtract", x, _beside(g, mean, x))
+    along = g.binary("multiply", grad, centered)
 
+    def times_rstd(x: Array) -> Array:
+        return g.binary("multiply", x, wide_rstd)
+
+    # In the CPU's order, which tells where the root or the weight is infinite.
     def of_input() -> Array:
+        made = grad
+        if train:
+            slope = times_rstd(times_rstd(mean_of(g, along, axes, keepdim=True)))
+            made = g.binary("subtract", grad, mean_of(g, grad, axes, keepdim=True))
+            made = g.binary("subtract", made, g.binary("multiply", centered, slope))
         factor = None if weight is None else _beside(g, weight, x)
-        weighted = scaled(g, grad, factor, None)
-        if not train:
-            return g.binary("multiply", weighted, rstd)
-        along = mean_of(g, g.binary("multiply", weighted, xhat), axes, keepdim=True)
-        rest = g.binary("subtract", weighted, mean_of(g, weighted, axes, keepdim=True))
-        rest = g.binary("subtract", rest, g.binary("multiply", xhat, along))
-        return g.binary("multiply", rest, rstd)
+        return scaled(g, times_rstd(made), factor, None)
 
     return masked_out(
         g,
         output_mask,
         of_input,
-        lambda: g.sum(g.binary("multiply", grad, xhat), axes),
+        lambda: g.binary("multiply", g.sum(along, axes), rstd),
         lambda: g.sum(grad, axes),
     )
 
