@@ -276,7 +276,7 @@ def native_batch_norm_backward(
         g,
         output_mask,
         of_input,
-        lambda: g.binary("multiply", g.sum(along, axes), rstd),
+        lambda: g.binary("multiply", g.sum(along, axes), wide(g, rstd)),
         lambda: g.sum(grad, axes),
     )
 
