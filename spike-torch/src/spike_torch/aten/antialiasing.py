@@ -5,29 +5,26 @@ Sizes of what is resampled are exact: weights are known when lowering.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
-from spike_torch.aten.record import Sample, lowering
+from spike_torch.aten.record import Sample
 from spike_torch.aten.resampling import (
-    exact_axes,
-    exact_size,
-    of_all,
+    Samples,
+    Tap,
+    Taps,
+    define_between,
     scale_of,
-    widened,
 )
-from spike_torch.lowering import moves
-from spike_torch.lowering.arrays import Array
-
-if TYPE_CHECKING:
-    from spike_torch.lowering.graph import Graph
-    from spike_torch.lowering.sizes import Size
+from spike_torch.lowering.errors import Unsupported
 
 _f4 = np.float32
+#: Of elements that one of the result covers, each is an array of its own.
+_MOST_TAPS = 64
 #: The weight of an element by its distance, and how far that reaches.
 _Filter = tuple[Callable[[np.ndarray], np.ndarray], int]
 
@@ -44,23 +41,38 @@ def _cubic(x: np.ndarray) -> np.ndarray:
     return np.where(size < 1, near, np.where(size < 2, far, _f4(0)))
 
 
-def _weights(
+def _windows(
     size: int, out: int, corners: bool, given: float | None, of: _Filter
-) -> np.ndarray:
-    """f32[out, size]: what each element is times, in each one of the result."""
+) -> list[tuple[int, np.ndarray]]:
+    """Of each element of the result: the first that it covers, and all weights."""
     weight, reach = of
     scale = _f4(_scale(size, out, corners, given))
     stretch = _f4(max(float(scale), 1))
     support = _f4(reach) * stretch
-    made = np.zeros((out, size), _f4)
+    made = []
     for i in range(out):
         center = scale * (_f4(i) + _f4(0.5))
         first = max(int(center - support + _f4(0.5)), 0)
         last = min(int(center + support + _f4(0.5)), size)
+        if not 0 < last - first <= _MOST_TAPS:
+            raise Unsupported(f"takes means of {last - first} elements")
         places = np.arange(first, last).astype(_f4)
         own = weight((places - center + _f4(0.5)) * (_f4(1) / stretch)).astype(_f4)
         total = own.sum(dtype=_f4)
-        made[i, first:last] = own / total if total else own
+        made.append((first, own / total if total else own))
+    return made
+
+
+def _divided(first: int, weights: np.ndarray, count: int) -> list[tuple[int, float]]:
+    """Places and weights, as many as are wanted: some are there by halves.
+
+    Others would be times 0, which is NaN of what is infinite.
+    """
+    made = [(first + i, float(w)) for i, w in enumerate(weights)]
+    for i in range(count - len(made)):
+        place, weight = made[i % len(weights)]
+        made[i % len(weights)] = (place, weight / 2)
+        made.append((place, weight / 2))
     return made
 
 
@@ -70,32 +82,27 @@ def _scale(size: int, out: int, corners: bool, given: float | None) -> np.floati
     return scale_of(size, out, given)
 
 
-def _resampled(
-    g: Graph, x: Array, corners: bool, scales: Sequence[float | None], of: _Filter
-) -> Array:
-    made = widened(g, x)
-    for axis, scale in reversed(list(zip(exact_axes(g, x, scales), scales))):
-        size, out = x.dims[axis].padded, exact_size(g, axis)
-        if size != out:  # else its elements are as they are, whatever the scale
-            weights = _weights(size, out, corners, scale, of)
-            made = _weighted(g, made, axis, weights)
-    return g.convert(made, g.result.dtype)
+def _covering(of: _Filter, corners: bool) -> Taps:
+    def taps(size: int, out: int, given: float | None) -> list[Tap]:
+        windows = _windows(size, out, corners, given, of)
+        count = max(len(weights) for _, weights in windows)
+        all_of = [_divided(first, weights, count) for first, weights in windows]
+        places, weights = np.array(all_of).transpose(2, 1, 0)
+        return [Tap(p, w) for p, w in zip(places.astype(np.int32), weights.astype(_f4))]
+
+    return taps
 
 
-def _gradient(
-    g: Graph, grad: Array, corners: bool, scales: Sequence[float | None], of: _Filter
-) -> Array:
-    made = widened(g, grad)
-    for axis, scale in zip(exact_axes(g, grad, scales), scales):
-        size = exact_size(g, axis)
-        weights = _weights(size, grad.dims[axis].padded, corners, scale, of)
-        made = _weighted(g, made, axis, np.ascontiguousarray(weights.T))
-    return g.convert(made, g.result.dtype)
+def _unless_same(of: _Filter, corners: bool) -> Taps:
+    """What keeps its size has its elements as they are, whatever the scale."""
+    covering = _covering(of, corners)
 
+    def taps(size: int, out: int, given: float | None) -> list[Tap]:
+        if size == out:
+            return [Tap(np.arange(out, dtype=np.int32))]
+        return covering(size, out, given)
 
-def _weighted(g: Graph, x: Array, axis: int, weights: np.ndarray) -> Array:
-    matrix = Array(g.b.constant(weights), g.dims(weights.shape))
-    return g.moved(g.dot(x, matrix, ((axis,), (1,))), x.ndim - 1, axis)
+    return taps
 
 
 # -- operators -------------------------------------------------------------------------
@@ -115,46 +122,14 @@ def _vec_samples() -> Iterator[Sample]:
     yield (x, None, False, [0.7, 1.6]), {}
 
 
-def _define(name: str, of: _Filter) -> None:
-    @lowering(name, samples=partial(_samples, backward=False), rounding=8)
-    def resample(
-        g: Graph,
-        self: Array,
-        output_size: Sequence[Size],
-        align_corners: bool,
-        scales_h: float | None = None,
-        scales_w: float | None = None,
-    ) -> Array:
-        if moves.is_nothing(g, g.result.sizes):
-            return moves.nothing(g)
-        return _resampled(g, self, align_corners, [scales_h, scales_w], of)
-
-    @lowering(f"{name}.vec", samples=_vec_samples, rounding=8)
-    def resample_vec(
-        g: Graph,
-        input: Array,
-        output_size: Sequence[Size] | None,
-        align_corners: bool,
-        scale_factors: Sequence[float] | None,
-    ) -> Array:
-        if moves.is_nothing(g, g.result.sizes):
-            return moves.nothing(g)
-        return _resampled(g, input, align_corners, of_all(2, scale_factors), of)
-
-    @lowering(f"{name}_backward", samples=partial(_samples, backward=True), rounding=16)
-    def gradient(
-        g: Graph,
-        grad_output: Array,
-        output_size: Sequence[Size],
-        input_size: Sequence[Size],
-        align_corners: bool,
-        scales_h: float | None = None,
-        scales_w: float | None = None,
-    ) -> Array:
-        if moves.is_nothing(g, g.result.sizes):
-            return moves.nothing(g)
-        return _gradient(g, grad_output, align_corners, [scales_h, scales_w], of)
-
-
-_define("_upsample_bilinear2d_aa", (_triangle, 1))
-_define("_upsample_bicubic2d_aa", (_cubic, 2))
+_SAMPLES = Samples(
+    partial(_samples, backward=False), _vec_samples, partial(_samples, backward=True)
+)
+for _name, _filter in (("bilinear", (_triangle, 1)), ("bicubic", (_cubic, 2))):
+    define_between(
+        f"_upsample_{_name}2d_aa",
+        2,
+        partial(_unless_same, _filter),
+        partial(_covering, _filter),
+        _SAMPLES,
+    )

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from spike_torch.aten.record import Sample, lowering
+from spike_torch.lowering import moves
 from spike_torch.lowering.arrays import Array
 from spike_torch.lowering.dtypes import accumulating
 from spike_torch.lowering.errors import NeedsExactSize, Unsupported
@@ -24,7 +25,7 @@ Scales = "Sequence[float] | None"
 _f4 = np.float32
 
 
-class _Tap(NamedTuple):
+class Tap(NamedTuple):
     """For each element of a result: where one comes from, and what it is times."""
 
     places: np.ndarray
@@ -32,7 +33,7 @@ class _Tap(NamedTuple):
 
 
 #: Taps for an input's size, a result's, and the scale that is given.
-_Taps = Callable[[int, int, "float | None"], list[_Tap]]
+Taps = Callable[[int, int, "float | None"], list[Tap]]
 
 
 # -- where elements come from, as the CPU computes it, in float32 ----------------------
@@ -42,19 +43,19 @@ def scale_of(size: int, out: int, given: float | None) -> np.floating[Any]:
     return _f4(size) / _f4(out)
 
 
-def _nearest(size: int, out: int, given: float | None) -> list[_Tap]:
+def _nearest(size: int, out: int, given: float | None) -> list[Tap]:
     places = np.arange(out)
     if out == 2 * size:
         places = places >> 1
     elif out != size:
         places = np.floor(places.astype(_f4) * scale_of(size, out, given))
-    return [_Tap(np.minimum(places, size - 1).astype(np.int32))]
+    return [Tap(np.minimum(places, size - 1).astype(np.int32))]
 
 
-def _nearest_exact(size: int, out: int, given: float | None) -> list[_Tap]:
+def _nearest_exact(size: int, out: int, given: float | None) -> list[Tap]:
     middles = (np.arange(out) + 0.5) * float(scale_of(size, out, given))
     places = np.floor(middles.astype(_f4))
-    return [_Tap(np.minimum(places, size - 1).astype(np.int32))]
+    return [Tap(np.minimum(places, size - 1).astype(np.int32))]
 
 
 def _sources(size: int, out: int, given: float | None, corners: bool) -> np.ndarray:
@@ -67,28 +68,28 @@ def _sources(size: int, out: int, given: float | None, corners: bool) -> np.ndar
     return scale_of(size, out, given) * (places + half) - half
 
 
-def _linear(corners: bool) -> _Taps:
-    def taps(size: int, out: int, given: float | None) -> list[_Tap]:
+def _linear(corners: bool) -> Taps:
+    def taps(size: int, out: int, given: float | None) -> list[Tap]:
         if size == out:
             same = np.arange(out, dtype=np.int32)
-            return [_Tap(same)]
+            return [Tap(same)]
         sources = np.maximum(_sources(size, out, given, corners), _f4(0))
         first = np.minimum(sources.astype(np.int32), size - 1)
         second = first + (first < size - 1)
         rest = np.clip(sources - first.astype(_f4), _f4(0), _f4(1))
-        return [_Tap(first, _f4(1) - rest), _Tap(second.astype(np.int32), rest)]
+        return [Tap(first, _f4(1) - rest), Tap(second.astype(np.int32), rest)]
 
     return taps
 
 
-def _cubic(corners: bool) -> _Taps:
-    def taps(size: int, out: int, given: float | None) -> list[_Tap]:
+def _cubic(corners: bool) -> Taps:
+    def taps(size: int, out: int, given: float | None) -> list[Tap]:
         sources = _sources(size, out, given, corners)
         first = np.minimum(np.floor(sources).astype(np.int32), size - 1)
         t = np.clip(sources - first.astype(_f4), _f4(0), _f4(1))
         weights = _far(t + 1), _near(t), _near(1 - t), _far(2 - t)
         places = (np.clip(first + i, 0, size - 1) for i in (-1, 0, 1, 2))
-        return [_Tap(p.astype(np.int32), w) for p, w in zip(places, weights)]
+        return [Tap(p.astype(np.int32), w) for p, w in zip(places, weights)]
 
     return taps
 
@@ -108,47 +109,47 @@ def _far(x: np.ndarray) -> np.ndarray:
 
 
 # -- along dimensions ------------------------------------------------------------------
-def _resampled(
-    g: Graph, x: Array, scales: Sequence[float | None], taps: _Taps
-) -> Array:
-    axes = exact_axes(g, x, scales)
-    found = [
-        (a, taps(x.dims[a].padded, exact_size(g, a), s)) for a, s in zip(axes, scales)
-    ]
+def _resampled(g: Graph, x: Array, scales: Sequence[float | None], taps: Taps) -> Array:
+    if moves.is_nothing(g, g.result.sizes):
+        return moves.nothing(g)
+    axes = _axes(g, x, scales)
+    found = [(a, taps(x.dims[a].padded, _size(g, a), s)) for a, s in zip(axes, scales)]
     is_weighted = any(t.weights is not None for _, each in found for t in each)
-    x = widened(g, x) if is_weighted else x
+    x = _wide(g, x) if is_weighted else x
     for axis, each in reversed(found):
         x = _combined(g, [_weighted(g, taken(g, x, axis, t), axis, t) for t in each])
     return g.convert(x, g.result.dtype)
 
 
 def _gradient(
-    g: Graph, grad: Array, scales: Sequence[float | None], taps: _Taps
+    g: Graph, grad: Array, scales: Sequence[float | None], taps: Taps
 ) -> Array:
-    axes = exact_axes(g, grad, scales)
-    x = widened(g, grad)
+    if moves.is_nothing(g, g.result.sizes):
+        return moves.nothing(g)
+    axes = _axes(g, grad, scales)
+    x = _wide(g, grad)
     for axis, scale in zip(axes, scales):
-        size = exact_size(g, axis)
+        size = _size(g, axis)
         each = taps(size, x.dims[axis].padded, scale)
         parts = [_put(g, _weighted(g, x, axis, t), axis, t, size) for t in each]
         x = _combined(g, parts)
     return g.convert(x, g.result.dtype)
 
 
-def exact_axes(g: Graph, x: Array, scales: Sequence[float | None]) -> range:
+def _axes(g: Graph, x: Array, scales: Sequence[float | None]) -> range:
     axes = range(x.ndim - len(scales), x.ndim)
     g.require_exact(x, "resamples a size in a bucket", axes)
     return axes
 
 
-def exact_size(g: Graph, axis: int) -> int:
+def _size(g: Graph, axis: int) -> int:
     size = g.result.sizes[axis]
     if not isinstance(size, int):
         raise NeedsExactSize("resamples to a size in a bucket", size)
     return size
 
 
-def widened(g: Graph, x: Array) -> Array:
+def _wide(g: Graph, x: Array) -> Array:
     if not x.dtype.is_floating_point:
         raise Unsupported(f"takes means of {x.dtype}")
     return g.convert(x, accumulating(x.dtype))
@@ -161,7 +162,7 @@ def _combined(g: Graph, parts: Sequence[Array]) -> Array:
     return made
 
 
-def _weighted(g: Graph, x: Array, axis: int, tap: _Tap) -> Array:
+def _weighted(g: Graph, x: Array, axis: int, tap: Tap) -> Array:
     if tap.weights is None:
         return x
     weights = g.b.constant(tap.weights.astype(_f4))
@@ -169,7 +170,7 @@ def _weighted(g: Graph, x: Array, axis: int, tap: _Tap) -> Array:
     return Array(g.b.multiply(x.value, wide), x.dims)
 
 
-def taken(g: Graph, x: Array, axis: int, tap: _Tap) -> Array:
+def taken(g: Graph, x: Array, axis: int, tap: Tap) -> Array:
     """The elements that a tap names along a dimension."""
     places = tap.places
     dims = (*x.dims[:axis], g.dim(len(places)), *x.dims[axis + 1 :])
@@ -187,7 +188,7 @@ def taken(g: Graph, x: Array, axis: int, tap: _Tap) -> Array:
     return Array(made, dims)
 
 
-def _put(g: Graph, x: Array, axis: int, tap: _Tap, size: int) -> Array:
+def _put(g: Graph, x: Array, axis: int, tap: Tap, size: int) -> Array:
     """Elements added up at the places that a tap names."""
     if np.array_equal(tap.places, np.arange(size)):
         return x
@@ -205,7 +206,7 @@ def _put(g: Graph, x: Array, axis: int, tap: _Tap, size: int) -> Array:
 
 
 # -- operators -------------------------------------------------------------------------
-def of_all(n: int, given: Sequence[float] | None) -> Sequence[float | None]:
+def _of_all(n: int, given: Sequence[float] | None) -> Sequence[float | None]:
     return [None] * n if given is None else given
 
 
@@ -218,7 +219,7 @@ def _vec_samples(n: int, *more: Any) -> Callable[[], Iterator[Sample]]:
     return samples
 
 
-def _define_nearest(name: str, n: int, taps: _Taps) -> None:
+def _define_nearest(name: str, n: int, taps: Taps) -> None:
     @lowering(f"{name}{n}d", samples="interpolate")
     def resample(
         g: Graph, self: Array, output_size: Sequence[Size], *scales: float | None
@@ -232,7 +233,7 @@ def _define_nearest(name: str, n: int, taps: _Taps) -> None:
         output_size: Sequence[Size] | None,
         scale_factors: Sequence[float] | None,
     ) -> Array:
-        return _resampled(g, input, of_all(n, scale_factors), taps)
+        return _resampled(g, input, _of_all(n, scale_factors), taps)
 
     @lowering(f"{name}{n}d_backward", samples="interpolate", rounding=4)
     def gradient(
@@ -245,8 +246,34 @@ def _define_nearest(name: str, n: int, taps: _Taps) -> None:
         return _gradient(g, grad_output, _padded(scales, n), taps)
 
 
-def _define_between(name: str, n: int, taps: Callable[[bool], _Taps]) -> None:
-    @lowering(f"{name}{n}d", samples="interpolate", rounding=8)
+class Samples(NamedTuple):
+    """Of an operator, of its overload of scales, and of its gradient."""
+
+    resample: Any
+    vec: Any
+    gradient: Any
+
+
+def define_between(
+    name: str,
+    n: int,
+    taps: Callable[[bool], Taps],
+    of_gradient: Callable[[bool], Taps] | None = None,
+    samples: Samples | None = None,
+) -> None:
+    """Record an operator that takes means along `n` dimensions.
+
+    Args:
+        name: the operator's.
+        n: how many dimensions are resampled.
+        taps: from whether corners are aligned, where elements come from.
+        of_gradient: the same of the gradient, if that differs.
+        samples: such as differ from torch's.
+    """
+    backward = of_gradient or taps
+    samples = samples or Samples("interpolate", _vec_samples(n, False), "interpolate")
+
+    @lowering(name, samples=samples.resample, rounding=8)
     def resample(
         g: Graph,
         self: Array,
@@ -256,7 +283,7 @@ def _define_between(name: str, n: int, taps: Callable[[bool], _Taps]) -> None:
     ) -> Array:
         return _resampled(g, self, _padded(scales, n), taps(align_corners))
 
-    @lowering(f"{name}{n}d.vec", samples=_vec_samples(n, False), rounding=8)
+    @lowering(f"{name}.vec", samples=samples.vec, rounding=8)
     def resample_vec(
         g: Graph,
         input: Array,
@@ -264,10 +291,10 @@ def _define_between(name: str, n: int, taps: Callable[[bool], _Taps]) -> None:
         align_corners: bool,
         scale_factors: Sequence[float] | None,
     ) -> Array:
-        scales = of_all(n, scale_factors)
+        scales = _of_all(n, scale_factors)
         return _resampled(g, input, scales, taps(align_corners))
 
-    @lowering(f"{name}{n}d_backward", samples="interpolate", rounding=16)
+    @lowering(f"{name}_backward", samples=samples.gradient, rounding=16)
     def gradient(
         g: Graph,
         grad_output: Array,
@@ -276,7 +303,7 @@ def _define_between(name: str, n: int, taps: Callable[[bool], _Taps]) -> None:
         align_corners: bool,
         *scales: float | None,
     ) -> Array:
-        return _gradient(g, grad_output, _padded(scales, n), taps(align_corners))
+        return _gradient(g, grad_output, _padded(scales, n), backward(align_corners))
 
 
 def _padded(scales: Sequence[float | None], n: int) -> list[float | None]:
@@ -287,5 +314,5 @@ for _n in (1, 2, 3):
     _define_nearest("upsample_nearest", _n, _nearest)
     _define_nearest("_upsample_nearest_exact", _n, _nearest_exact)
 for _n, _prefix in ((1, ""), (2, "bi"), (3, "tri")):
-    _define_between(f"upsample_{_prefix}linear", _n, _linear)
-_define_between("upsample_bicubic", 2, _cubic)
+    define_between(f"upsample_{_prefix}linear{_n}d", _n, _linear)
+define_between("upsample_bicubic2d", 2, _cubic)
